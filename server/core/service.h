@@ -1,0 +1,90 @@
+// ebbd without sockets: the requests of many clients over one depot.  Bytes in, bytes out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/file_io.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/seams.h"
+#include "proto/connection.h"
+
+namespace ebb::server {
+
+class Depot;
+
+struct ServiceOptions {
+  std::string state_folder;  // the database: `data/` and what else the server keeps
+  bool read_only = false;
+  proto::Limits limits;
+  std::uint64_t changes_max = 1'000'000;  // kept in the log of changes
+};
+
+struct ServiceSeams {
+  Clock& clock;
+  FileIo& io;         // of the state folder
+  Depot& depot;       // the served tree
+  Executor& executor; // for everything that may block on a disk
+  Random& random;
+};
+
+/// One connection, as the driver knows it.
+using PeerId = std::uint32_t;
+
+struct PeerStatus {
+  PeerId id = 0;
+  ClientId client;
+  std::string name;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+};
+
+struct ServiceStatus {
+  TreeId tree;
+  Epoch epoch;
+  Seq sequence;
+  std::uint64_t entries_known = 0;
+  std::uint64_t mutations = 0;   // applied since the start
+  std::uint64_t conflicts = 0;   // refused because the client's versions were old
+  std::vector<PeerStatus> peers;
+};
+
+/// All calls on one thread, on which the executor's `done` runs, too.  The order in which mutations of one
+/// client are applied is the order in which it sent them.
+class Service {
+ public:
+  /// Opens the database (a new one for an unknown tree), completes or undoes every intent, begins an epoch.
+  static Result<std::unique_ptr<Service>> open(ServiceSeams seams, ServiceOptions options);
+  ~Service();
+
+  PeerId connected(std::string from);
+  void received(PeerId peer, ByteView bytes);
+  /// The link is gone.  What was under way is dropped or, once landing has begun, finished.
+  void disconnected(PeerId peer);
+
+  /// The next bytes for this peer; empty when there are none now.
+  Bytes next_output(PeerId peer);
+  /// The driver sends what next_output() still has and then closes.
+  bool wants_close(PeerId peer) const;
+  /// Called, on the service's thread, when a peer may have new output or wants to be closed.
+  void on_output(std::function<void(PeerId)> wake);
+
+  Time next_deadline() const;
+  void advance(Time now);
+
+  /// True when nothing is under way, for an orderly end and for tests.
+  bool idle() const;
+  ServiceStatus status() const;
+
+ private:
+  struct Impl;
+  explicit Service(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ebb::server
