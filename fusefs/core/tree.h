@@ -1,0 +1,173 @@
+// The client's tree: what the mount shows, what the server is known to have, and what follows from one being
+// unlike the other.  Names, attributes, statuses, the queue, the rollup of states.  Every rule of
+// ebb-status(7) about names lives here, and every change is one transaction of the store.
+//
+// It moves no content and sends nothing: what has to follow outside (a content file to unlink, a kernel cache
+// to tell) is collected and taken with take_effects().
+//
+// Invariants, between calls:
+//   - a name is shown if and only if its local side is set
+//   - a node with status local or untracked has no entry id; sync nodes may have none yet (never pushed)
+//   - local(name) == server(name), or a node of the two is in the queue, or the local one is of local status
+//     and hides the server's, or the name is marked absent
+//   - entry id -> node (Table::entries) is one to one
+//   - a remote folder has only remote entries; a local folder only local ones
+//   - beneath_* of a folder count the nodes beneath it (by their first names) by durable state
+//
+// Threads: under the client's lock, all of it.  Errors: errno values only (generic_category).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/xattrs.h"
+#include "fusefs/core/client.h"
+#include "fusefs/core/step.h"
+#include "proto/messages.h"
+#include "store/store.h"
+
+namespace ebb::fusefs {
+
+struct TreeEffects {
+  std::vector<std::uint64_t> contents_to_remove;  // numbers of content files nobody refers to any more
+  std::vector<NodeId> attributes_changed;         // for the kernel's caches: only what came from the server
+  std::vector<NodeId> content_changed;            //   or changed beside the request (hidden entries shown)
+  struct NameChange {
+    NodeId folder;
+    std::string name;
+  };
+  std::vector<NameChange> names_changed;
+  std::vector<NodeId> wanted;    // nodes whose content is to be pulled (kPulling)
+  std::vector<NodeId> replaced;  // open nodes that lost their name to a newer version of the entry: their
+                                 //   handles go on with what they have
+  bool queue_changed = false;    // the engine looks again
+};
+
+struct TreeSeams {
+  store::Store& store;
+  Clock& clock;
+  /// Whether the kernel or a handle still knows the node (lookup count or open handles > 0).
+  std::function<bool(NodeId)> in_use;
+  /// Whether a handle is open on it: then its content may not be exchanged beneath it.
+  std::function<bool(NodeId)> open;
+};
+
+/// The part of ClientOptions that matters here.
+struct TreeOptions {
+  Status root = Status::syncmore;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  bool server_owners = false;
+};
+
+/// A node in the queue.
+struct Queued {
+  std::uint64_t sequence = 0;
+  NodeId node;
+  WallNs first_change = 0;  // since it was last clean
+  WallNs last_change = 0;
+  OpId operation;           // of the step under way, kept so that a repetition is recognised; none = no step
+  std::uint32_t content_local = 0;     // the counters that step carries
+  std::uint32_t attributes_local = 0;
+};
+
+class Tree {
+ public:
+  Tree(TreeSeams seams, TreeOptions options);
+
+  /// After the store was opened: gives a new root its status, drops orphans of the last run, takes back what
+  /// a power cut made doubtful (kVolatile after a reboot).
+  Result<> start();
+  TreeEffects take_effects();
+
+  // ---- reading
+  Result<store::Node> node(NodeId id) const;            // ESTALE
+  Result<NodeId> find(NodeId folder, std::string_view name) const;  // shown names only; ENOENT, ENOTDIR
+  Attributes attributes(NodeId id, const store::Node& node) const;
+  /// Whether all names of the folder are known; if not, the caller lists it from the server first.
+  Result<bool> listed(NodeId folder) const;
+  Result<> list(NodeId folder, std::uint64_t cookie,
+                const std::function<bool(const FolderEntry&)>& visit) const;
+  Result<std::string> target(NodeId id) const;
+  Result<Xattrs> xattrs(NodeId id) const;
+  /// From the root, without leading slash; "" for the root and for a node without a shown name.
+  std::string path(NodeId id) const;
+  std::optional<NodeId> of_entry(EntryId entry) const;
+  State state(NodeId id, const store::Node& node) const;  // O(1), folders too
+
+  // ---- changes made here
+  Result<NodeId> make(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode,
+                      const Maker& maker, std::string_view target = {});
+  Result<> link(NodeId id, NodeId folder, std::string_view name);
+  Result<> unlink(NodeId folder, std::string_view name);
+  Result<> remove_folder(NodeId folder, std::string_view name);
+  Result<> rename(NodeId from, std::string_view name, NodeId to, std::string_view new_name,
+                  unsigned flags);
+  /// Everything but the size.
+  Result<> set_attributes(NodeId id, const AttributeChange& change);
+  Result<> set_xattr(NodeId id, std::string_view name, std::string_view value, int flags);
+  Result<> remove_xattr(NodeId id, std::string_view name);
+  Result<> set_pin(NodeId id, Pin pin);
+
+  // ---- content, as the content layer reports it
+  /// A number for a new content file, never used before.
+  std::uint64_t new_content_number();
+  Result<> set_content(NodeId id, std::uint64_t number);
+  /// An application wrote or cut: new size and mtime, dirty, remote becomes sync, into the queue.
+  Result<> content_written(NodeId id, std::uint64_t size);
+  /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.
+  Result<> set_here(NodeId id, ByteView extents, bool whole, bool settled);
+  Result<> set_hash(NodeId id, std::uint64_t hash);
+  /// A writer has the content file in hand (durable with the store's next sync), or no more.
+  Result<> set_open_for_write(NodeId id, bool on);
+
+  // ---- status
+  /// The part of a transition that is a matter of record alone.  sync -> remote: only for a clean node; its
+  /// content is given up.  sync -> local: only for a whole one; the server's entry stays, hidden.
+  /// local -> sync: version 0, into the queue; ancestors as ebb-status(7) says.  remote -> sync: wanted.
+  Result<> set_status(NodeId id, Status to);
+
+  // ---- the server's side
+  /// The names of a folder as the server listed them, all of them.  `sequence`: up to which changes are in.
+  Result<> listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries);
+  /// A change of the watch.  What is known already is no change.
+  Result<> changed_by_server(const proto::Change& change);
+  /// A fresh word on one entry (Stat, or the attributes of a pull).
+  Result<> entry_from_server(const proto::Entry& entry);
+  /// Nothing is believed of the server's side any more but what is compared: every folder is listed anew.
+  Result<> forget_listings();
+
+  // ---- the queue
+  /// In order; `visit` returns false to stop.
+  void queue(const std::function<bool(const Queued&)>& visit) const;
+  std::optional<Queued> queued(NodeId id) const;
+  std::uint64_t queue_length() const;
+  Result<Step> next_step(NodeId id) const;
+  /// Records that the step goes out under this operation id; durable with the next sync of the store.
+  Result<> step_begins(const Step& step, OpId operation);
+  /// The server did it.  The new base; what changed here in the meantime stays dirty.
+  Result<> step_done(const Step& step, const StepReceipt& receipt);
+  /// The server refused for good.  `conflict`, or `error` with the sentence.
+  Result<> step_refused(const Step& step, bool conflict, std::string_view sentence);
+  /// The server says the entry or name is no more as we thought, and we have nothing to lose by taking its
+  /// word (removing what is gone already).
+  Result<> step_moot(const Step& step);
+
+  /// Volatile states, counted up the folders like the durable ones.  Calls pair.
+  void set_active(NodeId id, State pulling_or_pushing, bool on);
+
+  /// The kernel has forgotten the node and no handle has it: an orphan is dropped.
+  Result<> unused(NodeId id);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace ebb::fusefs
