@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -17,6 +18,16 @@
 #include "proto/packet.h"
 
 namespace ebb::proto {
+
+// ---- limits of fields; who passes one is refused as bad_packet
+
+inline constexpr std::size_t kNameMax = 255;
+inline constexpr std::size_t kTargetMax = 4095;      // of a symlink
+inline constexpr std::size_t kSentenceMax = 1024;    // longer ones are cut when sent
+inline constexpr std::size_t kClientNameMax = 64;
+inline constexpr std::size_t kProofMax = 1024;
+inline constexpr std::uint64_t kSizeMax = INT64_MAX;  // sizes, and the ends of ranges and data
+inline constexpr std::uint64_t kClientIdEnd = std::uint64_t{1} << 56;
 
 // ---- parts
 
@@ -332,10 +343,22 @@ struct Message {
 };
 
 Type type_of(const Body& body);
-/// The message's bytes behind the packet header.
+bool known(Type type);
+/// The message's bytes behind the packet header.  CHECKs that every field is within the bounds that decode()
+/// holds it to; sentences are cut.
 Bytes encode(const Body& body);
+/// The same for fields that came from a disk or a user: Errc::bad_request with the field that is out of bounds.
+Result<Bytes> try_encode(const Body& body);
 /// Errc::unknown_type, or Errc::bad_packet with what is wrong.  Names are checked here: 1 to 255 bytes without
-/// '/' and NUL, not "." or "..".  Ranges are sorted, disjoint, not empty.
+/// '/' and NUL, not "." or "..".  A place is a folder and such a name, or neither.  Ranges are sorted,
+/// disjoint, not empty.  Xattrs are a packed list.
 Result<Body> decode(Type type, ByteView bytes);
+
+/// 1 to 255 bytes without '/' and NUL, not "." or "..".
+bool valid_name(std::string_view name);
+/// What an entry adds to a ListPage: who makes pages ends one before it passes kListPageBytes.
+std::size_t encoded_size(const NamedEntry& entry);
+/// A page is to have no more than this unless it is of one entry: a long one makes others wait.
+inline constexpr std::size_t kListPageBytes = 128u << 10;
 
 }  // namespace ebb::proto

@@ -43,6 +43,9 @@ enum class Type : std::uint8_t {
   stat_fs_response = 45,
 };
 
+/// The version of every message's layout as this code writes and reads it.
+inline constexpr std::uint8_t kLayoutVersion = 1;
+
 /// Bits of PacketHeader::flags.  An unknown bit is refused.
 inline constexpr std::uint8_t kMore = 1;  // the message goes on in the session's next packet
 

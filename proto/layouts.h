@@ -1,0 +1,325 @@
+// The layout of every message, once: the same function drives the Encoder and the Decoder, so the
+// two cannot differ.  The order of the calls is the order on the wire.  Fields are added at the end
+// only.  The same tables stand in ebb-protocol(7).  Private to proto/.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/xattrs.h"
+#include "proto/messages.h"
+
+namespace ebb::proto {
+
+/// What a visitor sees of a T: the decoder fills it, the encoder reads it.
+template <class V, class T>
+using Seen = std::conditional_t<V::kReads, T, const T>;
+
+// ---- parts
+
+template <class V>
+void name(V& v, Seen<V, std::string>& text) {
+  v.text(text, kNameMax, "a name");
+  v.check(valid_name(text), "a name");
+}
+
+template <class V>
+void ranges(V& v, Seen<V, std::vector<Range>>& list) {
+  std::uint64_t end = 0;
+  v.list(list, 16, kRangesMax, "the number of ranges", [&end](V& in, Seen<V, Range>& range) {
+    in.number(range.begin);
+    in.number(range.end);
+    in.check(range.begin >= end && range.begin < range.end && range.end <= kSizeMax, "a range");
+    end = range.end;
+  });
+}
+
+inline bool valid_xattrs(const Bytes& packed) {
+  return packed.empty() || unpack_xattrs(packed).has_value();
+}
+
+template <class V>
+void fields(V& v, Seen<V, Attributes>& m) {
+  v.sized([&m](V& in) {
+    in.number(m.mode);
+    in.check(m.mode <= 07777, "a mode");
+    in.number(m.uid);
+    in.number(m.gid);
+    in.number(m.mtime);
+    in.bytes(m.xattrs, kXattrsMax, "xattrs");
+    in.check(valid_xattrs(m.xattrs), "xattrs");
+  });
+}
+
+template <class V>
+void attribute_bits(V& v, Seen<V, std::uint8_t>& bits) {
+  v.number(bits);
+  v.check(bits <= (kMode | kMtime | kOwner | kXattrs), "attribute bits");
+}
+
+template <class V>
+void target(V& v, Seen<V, std::string>& text) {
+  v.text(text, kTargetMax, "a symlink's target");
+  v.check(text.find('\0') == text.npos, "a symlink's target");
+}
+
+template <class V>
+void size(V& v, Seen<V, std::uint64_t>& value) {
+  v.number(value);
+  v.check(value <= kSizeMax, "a size");
+}
+
+template <class V>
+void fields(V& v, Seen<V, Entry>& m) {
+  v.sized([&m](V& in) {
+    in.id(m.id);
+    in.choice(m.kind, EntryKind::none, EntryKind::symlink, "the kind of an entry");
+    size(in, m.size);
+    in.number(m.links);
+    in.id(m.content_version);
+    in.id(m.attributes_version);
+    fields(in, m.attributes);
+    target(in, m.target);
+  });
+}
+
+template <class V>
+void fields(V& v, Seen<V, NamedEntry>& m) {
+  name(v, m.name);
+  fields(v, m.entry);
+}
+/// The least that a NamedEntry can be.
+inline constexpr std::size_t kNamedEntryLeast = 74;
+
+/// A folder and a name, or neither.
+template <class V>
+void fields(V& v, Seen<V, Place>& m) {
+  v.id(m.folder);
+  v.text(m.name, kNameMax, "a name");
+  v.check(m.folder ? valid_name(m.name) : m.name.empty(), "a name");
+}
+
+template <class V>
+void fields(V& v, Seen<V, Operation>& m) {
+  v.id(m.id);
+  v.id(m.answered);
+}
+
+// ---- connection
+
+inline bool valid_client_name(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+template <class V>
+void fields(V& v, Seen<V, VersionHandshake>& m) {
+  auto magic = VersionHandshake::kMagic;
+  v.fixed(magic);
+  v.check(magic == VersionHandshake::kMagic, "no EbbFS client");
+  v.number(m.version_min);
+  v.number(m.version_max);
+  v.check(m.version_min <= m.version_max, "the range of versions");
+  v.number(m.capabilities);
+  v.number(m.packet_max);
+  v.check(m.packet_max >= kPacketMaxAtFirst, "the largest packet");
+  v.id(m.client);
+  v.check(m.client.value < kClientIdEnd, "a client's id");
+  v.text(m.client_name, kClientNameMax, "a client's name");
+  v.check(valid_client_name(m.client_name), "a client's name");
+  v.fixed(m.tree.bytes);
+  v.id(m.epoch);
+  v.id(m.sequence);
+  v.bytes(m.proof, kProofMax, "the proof");
+}
+
+template <class V>
+void fields(V& v, Seen<V, VersionHandshakeResponse>& m) {
+  auto magic = VersionHandshake::kMagic;
+  v.fixed(magic);
+  v.check(magic == VersionHandshake::kMagic, "no EbbFS server");
+  v.code(m.code);
+  v.number(m.version_min);
+  v.number(m.version_max);
+  v.check(m.version_min <= m.version_max, "the range of versions");
+  v.number(m.version);
+  v.number(m.capabilities);
+  v.number(m.packet_max);
+  v.check(m.packet_max >= kPacketMaxAtFirst, "the largest packet");
+  v.fixed(m.tree.bytes);
+  v.id(m.epoch);
+  v.id(m.sequence);
+  v.flag(m.continues);
+  v.flag(m.read_only);
+  v.sentence(m.sentence);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Ping>& m) {
+  v.number(m.nonce);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Pong>& m) {
+  v.number(m.nonce);
+}
+
+template <class V>
+void fields(V& v, Seen<V, ErrorMessage>& m) {
+  v.code(m.code);
+  v.flag(m.retry);
+  v.sentence(m.sentence);
+}
+
+// ---- the six packets
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncInit>& m) {
+  fields(v, m.operation);
+  v.id(m.entry);
+  fields(v, m.place);
+  v.id(m.content_version);
+  v.id(m.attributes_version);
+  size(v, m.size);
+  attribute_bits(v, m.attribute_bits);
+  fields(v, m.attributes);
+  ranges(v, m.ranges);
+  v.check(m.ranges.empty() || m.ranges.back().end <= m.size, "a range past the size");
+}
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncInitResponse>& m) {
+  v.code(m.code);
+  v.sentence(m.sentence);
+  size(v, m.resume_at);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncData>& m) {
+  size(v, m.offset);
+  v.bytes(m.bytes, kMessageMax, "data");
+  v.check(m.bytes.size() <= kSizeMax - m.offset, "data past the largest size");
+}
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncCheckHash>& m) {
+  v.number(m.sent);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncCheckHashResponse>& m) {
+  v.code(m.code);
+  v.sentence(m.sentence);
+  v.id(m.entry);
+  v.id(m.content_version);
+  v.id(m.attributes_version);
+  v.number(m.hash);
+  v.id(m.sequence);
+}
+
+template <class V>
+void fields(V&, Seen<V, FileSyncFinish>&) {}
+
+// ---- requests
+
+template <class V>
+void fields(V& v, Seen<V, Pull>& m) {
+  v.id(m.entry);
+  v.id(m.content_version);
+  ranges(v, m.ranges);
+  v.number(m.priority);
+}
+
+template <class V>
+void fields(V&, Seen<V, Cancel>&) {}
+
+template <class V>
+void fields(V& v, Seen<V, List>& m) {
+  v.id(m.folder);
+  v.number(m.budget);
+}
+
+template <class V>
+void fields(V& v, Seen<V, ListPage>& m) {
+  v.id(m.folder);
+  v.id(m.sequence);
+  v.flag(m.first);
+  v.flag(m.last);
+  v.flag(m.end);
+  v.list(m.entries, kNamedEntryLeast, kMessageMax, "the number of entries",
+         [](V& in, Seen<V, NamedEntry>& entry) { fields(in, entry); });
+}
+
+template <class V>
+void fields(V& v, Seen<V, Mutate>& m) {
+  fields(v, m.operation);
+  v.choice(m.kind, MutationKind::make_folder, MutationKind::set_attributes,
+           "the kind of a mutation");
+  v.id(m.entry);
+  v.id(m.other);
+  fields(v, m.from);
+  fields(v, m.place);
+  v.id(m.content_version);
+  v.id(m.attributes_version);
+  attribute_bits(v, m.attribute_bits);
+  fields(v, m.attributes);
+  target(v, m.target);
+}
+
+template <class V>
+void fields(V& v, Seen<V, MutateResponse>& m) {
+  v.code(m.code);
+  v.sentence(m.sentence);
+  v.id(m.entry);
+  v.id(m.content_version);
+  v.id(m.attributes_version);
+  v.id(m.sequence);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Watch>& m) {
+  v.id(m.epoch);
+  v.id(m.sequence);
+}
+
+template <class V>
+void fields(V& v, Seen<V, WatchResponse>& m) {
+  v.flag(m.complete);
+  v.id(m.epoch);
+  v.id(m.sequence);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Change>& m) {
+  v.id(m.sequence);
+  v.choice(m.kind, ChangeKind::name_set, ChangeKind::entry_changed, "the kind of a change");
+  fields(v, m.place);
+  fields(v, m.entry);
+  v.id(m.by);
+  v.id(m.operation);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Stat>& m) {
+  v.id(m.entry);
+}
+
+template <class V>
+void fields(V& v, Seen<V, StatResponse>& m) {
+  v.id(m.sequence);
+  fields(v, m.entry);
+}
+
+template <class V>
+void fields(V&, Seen<V, StatFs>&) {}
+
+template <class V>
+void fields(V& v, Seen<V, StatFsResponse>& m) {
+  v.number(m.bytes_total);
+  v.number(m.bytes_free);
+  v.number(m.files_total);
+  v.number(m.files_free);
+}
+
+}  // namespace ebb::proto
