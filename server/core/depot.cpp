@@ -1,0 +1,70 @@
+#include "server/core/depot.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "proto/errors.h"
+
+namespace ebb::server {
+namespace {
+
+constexpr std::size_t kNameBytesMax = 255;
+
+/// At most `size` bytes, not in the middle of a character of UTF-8.
+std::string cut(std::string text, std::size_t size) {
+  if (text.size() <= size) return text;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
+  text.resize(size);
+  return text;
+}
+
+bool good_name(const std::string& name) {
+  return !name.empty() && name.size() <= kNameBytesMax && name != "." && name != ".." &&
+         name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+}  // namespace
+
+bool same_content(const Facts& a, const Facts& b) {
+  return a.kind == b.kind && a.identity == b.identity && a.size == b.size &&
+         a.attributes.mtime == b.attributes.mtime && a.target == b.target;
+}
+
+bool untouched(const Facts& a, const Facts& b) {
+  return same_content(a, b) && a.ctime == b.ctime;
+}
+
+std::string conflict_name(const std::string& name, const std::string& host, WallNs when,
+                          int count) {
+  const auto dot = name.rfind('.');
+  const bool has_suffix = dot != std::string::npos && dot != 0 && dot + 1 < name.size();
+  const std::string stem = has_suffix ? name.substr(0, dot) : name;
+  const std::string suffix = has_suffix ? name.substr(dot) : "";
+
+  const std::time_t seconds = static_cast<std::time_t>(when / 1'000'000'000);
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  std::string middle =
+      fmt::format(".conflict-{}-{:04}{:02}{:02}-{:02}{:02}{:02}", host, utc.tm_year + 1900,
+                  utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
+  if (count > 1) middle += fmt::format("-{}", count);
+
+  const std::string tail = middle + cut(suffix, kNameBytesMax / 2);
+  return cut(stem, kNameBytesMax - std::min(tail.size(), kNameBytesMax)) + tail;
+}
+
+Result<> check_spot(const Spot& spot) {
+  const bool own_path = spot.folder.path == kOwnFolder ||
+                        spot.folder.path.rfind(std::string(kOwnFolder) + "/", 0) == 0;
+  if (own_path || (spot.folder.path.empty() && spot.name == kOwnFolder)) {
+    return fail(proto::Errc::bad_name, "the name .ebbd at the root is the server's own");
+  }
+  if (spot.name.empty()) return {};
+  if (!good_name(spot.name)) return fail(proto::Errc::bad_name, "not a name: " + spot.name);
+  return {};
+}
+
+}  // namespace ebb::server
