@@ -28,6 +28,7 @@ import unittest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", TOP / "build/release/bin"))
 SKIPPED = 77
+MIB = 1 << 20
 LIMIT_S = 30          # for one condition
 TEST_LIMIT_S = 180    # for one test; a class may set its own `limit_s`
 STATE_DIR = ".ebbd"   # the server's folder inside a served root
@@ -68,6 +69,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def pids_with(word):
+    """The processes that have `word` on their command line: ours, when the word is a path of the test's folder."""
+    word, found = os.fsencode(word), []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as line:
+                if word in line.read():
+                    found.append(int(entry))
+    return found
 
 
 class Daemon:
@@ -188,6 +200,11 @@ class Mount:
         run = self.case.run_program("ebb", "wait", "--timeout", limit_s, *paths, limit_s=limit_s + 10)
         self.case.assertEqual(0, run.returncode, f"ebb wait: {run.stderr}")
 
+    def status_of(self, name):
+        """What `ebb status --json` says of one entry."""
+        shown = self.case.expect_run("ebb", "status", "--json", self.path / name)
+        return json.loads(shown.splitlines()[0])
+
     def __truediv__(self, name):
         return self.path / name
 
@@ -239,6 +256,9 @@ class MountCase(unittest.TestCase):
         for entry in sorted(self.dir.glob("*.mnt")):
             if is_mounted(entry):
                 subprocess.run(["fusermount3", "-u", "-z", str(entry)], capture_output=True)
+        for pid in pids_with(self.dir):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
         for entry in reversed(self.private_mounts()):
             subprocess.run(["umount", "-l", entry], capture_output=True)
         if os.environ.get("EBB_KEEP") and failed:
@@ -357,6 +377,16 @@ def xxh3(data):
 def noise(size, key):
     """Content that no compression shrinks, the same for the same key."""
     return random.Random(key).randbytes(size)
+
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+
+def renameat2(source, target, flags):
+    libc, here = ctypes.CDLL(None, use_errno=True), -100
+    if libc.renameat2(here, os.fsencode(source), here, os.fsencode(target), ctypes.c_uint(flags)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
 # --- the words
