@@ -46,6 +46,8 @@ struct TreeEffects {
   std::vector<NodeId> wanted;    // nodes whose content is to be pulled (kPulling)
   std::vector<NodeId> replaced;  // open nodes that lost their name to a newer version of the entry: their
                                  //   handles go on with what they have
+  std::vector<NodeId> unsure;    // the server has something newer of which only the version is known: a fresh
+                                 //   word on it (Stat, then entry_from_server) is wanted
   bool queue_changed = false;    // the engine looks again
 };
 
@@ -64,6 +66,9 @@ struct TreeOptions {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   bool server_owners = false;
+  /// Ourselves, to tell the echo of our own steps in the watch from what others did.  While it is none, every
+  /// change is taken for somebody else's.
+  ClientId client;
 };
 
 /// A node in the queue.
@@ -85,6 +90,9 @@ class Tree {
   /// a power cut made doubtful (kVolatile after a reboot).
   Result<> start();
   TreeEffects take_effects();
+  /// Files that a writer had in hand at the crash: counted as changed by start(); the content layer compares
+  /// their sizes with their content files.
+  std::vector<NodeId> suspects() const;
 
   // ---- reading
   Result<store::Node> node(NodeId id) const;            // ESTALE
@@ -124,6 +132,8 @@ class Tree {
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.
   Result<> set_here(NodeId id, ByteView extents, bool whole, bool settled);
   Result<> set_hash(NodeId id, std::uint64_t hash);
+  /// What is wanted as a whole and not here yet (kPulling); `visit` returns false to stop.
+  void pulls(const std::function<bool(NodeId)>& visit) const;
   /// A writer has the content file in hand (durable with the store's next sync), or no more.
   Result<> set_open_for_write(NodeId id, bool on);
 
@@ -148,6 +158,7 @@ class Tree {
   void queue(const std::function<bool(const Queued&)>& visit) const;
   std::optional<Queued> queued(NodeId id) const;
   std::uint64_t queue_length() const;
+  /// While a step is under way (Queued::operation), that step again, so that a repetition says the same.
   Result<Step> next_step(NodeId id) const;
   /// Records that the step goes out under this operation id; durable with the next sync of the store.
   Result<> step_begins(const Step& step, OpId operation);
