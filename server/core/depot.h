@@ -169,7 +169,7 @@ class Depot {
                                         std::uint8_t bits, const proto::Attributes& attributes) = 0;
 
   // ---- durability
-  virtual Result<> sync_staged() = 0;  // the names in staging
+  virtual Result<> sync_staged() = 0;  // the names in staging and in history
   virtual Result<> sync_folder(const FolderRef& folder) = 0;
   virtual Result<> sync_all() = 0;  // everything: contents, names, history
 };

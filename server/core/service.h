@@ -27,9 +27,9 @@ struct ServiceOptions {
 
 struct ServiceSeams {
   Clock& clock;
-  FileIo& io;         // of the state folder
-  Depot& depot;       // the served tree
-  Executor& executor; // for everything that may block on a disk
+  FileIo& io;          // of the state folder
+  Depot& depot;        // the served tree
+  Executor& executor;  // for everything that may block on a disk
   Random& random;
 };
 
@@ -49,16 +49,17 @@ struct ServiceStatus {
   Epoch epoch;
   Seq sequence;
   std::uint64_t entries_known = 0;
-  std::uint64_t mutations = 0;   // applied since the start
-  std::uint64_t conflicts = 0;   // refused because the client's versions were old
+  std::uint64_t mutations = 0;  // applied since the start
+  std::uint64_t conflicts = 0;  // refused because the client's versions were old
   std::vector<PeerStatus> peers;
 };
 
-/// All calls on one thread, on which the executor's `done` runs, too.  The order in which mutations of one
-/// client are applied is the order in which it sent them.
+/// All calls on one thread, on which the executor's `done` runs, too.  The order in which mutations
+/// of one client are applied is the order in which it sent them.
 class Service {
  public:
-  /// Opens the database (a new one for an unknown tree), completes or undoes every intent, begins an epoch.
+  /// Opens the database (a new one for an unknown tree), completes or undoes every intent, begins
+  /// an epoch.
   static Result<std::unique_ptr<Service>> open(ServiceSeams seams, ServiceOptions options);
   ~Service();
 
