@@ -45,6 +45,7 @@ std::string option_list(const MountOptions& options) {
   fuse_opt_add_opt(&list, "default_permissions,subtype=ebb");
   fuse_opt_add_opt_escaped(&list, ("fsname=" + options.source).c_str());
   fuse_opt_add_opt(&list, options.read_only ? "ro" : "rw");
+  if (options.no_exec) fuse_opt_add_opt(&list, "noexec");
   if (options.allow_other) fuse_opt_add_opt(&list, "allow_other");
   std::string text(list);
   std::free(list);

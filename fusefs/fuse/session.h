@@ -17,6 +17,7 @@ struct MountOptions {
   std::string source;  // shown by mount(8) and df(1)
   bool read_only = false;
   bool allow_other = false;
+  bool no_exec = false;
 };
 
 /// Made, mounted, served by one thread in serve() and ended from any other.  default_permissions is
