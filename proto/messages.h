@@ -1,5 +1,6 @@
 // The messages of the FS packet protocol as values.  Layout on the wire: ebb-protocol(7).
-// A decoder accepts what is longer than it knows (a newer peer) and refuses what is shorter or out of bounds.
+// A decoder accepts what is longer than it knows (a newer peer) and refuses what is shorter or out
+// of bounds.
 #pragma once
 
 #include <array>
@@ -22,8 +23,8 @@ namespace ebb::proto {
 // ---- limits of fields; who passes one is refused as bad_packet
 
 inline constexpr std::size_t kNameMax = 255;
-inline constexpr std::size_t kTargetMax = 4095;      // of a symlink
-inline constexpr std::size_t kSentenceMax = 1024;    // longer ones are cut when sent
+inline constexpr std::size_t kTargetMax = 4095;    // of a symlink
+inline constexpr std::size_t kSentenceMax = 1024;  // longer ones are cut when sent
 inline constexpr std::size_t kClientNameMax = 64;
 inline constexpr std::size_t kProofMax = 1024;
 inline constexpr std::uint64_t kSizeMax = INT64_MAX;  // sizes, and the ends of ranges and data
@@ -41,40 +42,40 @@ struct Attributes {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   WallNs mtime = 0;
-  Bytes xattrs;  // pack_xattrs()
+  Bytes xattrs{};  // pack_xattrs()
   friend bool operator==(const Attributes&, const Attributes&) = default;
 };
 
 /// An entry of the server's tree.
 struct Entry {
-  EntryId id;
+  EntryId id{};
   EntryKind kind = EntryKind::none;
   std::uint64_t size = 0;
   std::uint32_t links = 1;
-  Version content_version;
-  Version attributes_version;
-  Attributes attributes;
-  std::string target;  // symlink
+  Version content_version{};
+  Version attributes_version{};
+  Attributes attributes{};
+  std::string target{};  // symlink
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
 /// A name in a folder of the server's tree.
 struct Place {
-  EntryId folder;
-  std::string name;
+  EntryId folder{};
+  std::string name{};
   friend bool operator==(const Place&, const Place&) = default;
 };
 
 struct NamedEntry {
-  std::string name;
-  Entry entry;
+  std::string name{};
+  Entry entry{};
   friend bool operator==(const NamedEntry&, const NamedEntry&) = default;
 };
 
 /// Stands in every mutation: who did it, and what may be forgotten.
 struct Operation {
-  OpId id;
-  OpId answered;  // the client has the answers of all operations up to this one
+  OpId id{};
+  OpId answered{};  // the client has the answers of all operations up to this one
   friend bool operator==(const Operation&, const Operation&) = default;
 };
 
@@ -89,12 +90,12 @@ struct VersionHandshake {
   std::uint16_t version_max = 0;
   std::uint64_t capabilities = 0;
   std::uint32_t packet_max = kPacketMaxAtFirst;
-  ClientId client;
-  std::string client_name;  // [A-Za-z0-9-]
-  TreeId tree;              // the one known from before, or none
-  Epoch epoch;              // what the client has seen of it
-  Seq sequence;
-  Bytes proof;              // authentication; empty on Unix sockets and with --insecure
+  ClientId client{};
+  std::string client_name{};  // [A-Za-z0-9-]
+  TreeId tree{};              // the one known from before, or none
+  Epoch epoch{};              // what the client has seen of it
+  Seq sequence{};
+  Bytes proof{};  // authentication; empty on Unix sockets and with --insecure
   friend bool operator==(const VersionHandshake&, const VersionHandshake&) = default;
 };
 
@@ -103,16 +104,17 @@ struct VersionHandshakeResponse {
   Errc code = Errc::ok;
   std::uint16_t version_min = 0;  // the server's range
   std::uint16_t version_max = 0;
-  std::uint16_t version = 0;      // agreed
-  std::uint64_t capabilities = 0; // agreed
+  std::uint16_t version = 0;                     // agreed
+  std::uint64_t capabilities = 0;                // agreed
   std::uint32_t packet_max = kPacketMaxAtFirst;  // agreed
-  TreeId tree;
-  Epoch epoch;
-  Seq sequence;
+  TreeId tree{};
+  Epoch epoch{};
+  Seq sequence{};
   bool continues = false;  // the client's (epoch, sequence) is in this server's history
   bool read_only = false;
-  std::string sentence;    // for a refusal
-  friend bool operator==(const VersionHandshakeResponse&, const VersionHandshakeResponse&) = default;
+  std::string sentence{};  // for a refusal
+  friend bool operator==(const VersionHandshakeResponse&,
+                         const VersionHandshakeResponse&) = default;
 };
 
 struct Ping {
@@ -131,7 +133,7 @@ struct ErrorMessage {
   static constexpr Type type = Type::error;
   Errc code = Errc::ok;
   bool retry = false;
-  std::string sentence;
+  std::string sentence{};
   friend bool operator==(const ErrorMessage&, const ErrorMessage&) = default;
 };
 
@@ -139,16 +141,17 @@ struct ErrorMessage {
 
 struct FileSyncInit {
   static constexpr Type type = Type::file_sync_init;
-  Operation operation;      // push
-  EntryId entry;            // push: the file, or none = a new one at `place`;  pull: the file
-  Place place;              // push of a new file
-  Version content_version;  // push: seen (none for a new file);  pull: what is sent
-  Version attributes_version;
-  std::uint64_t size = 0;   // of the whole new content
+  Operation operation{};      // push
+  EntryId entry{};            // push: the file, or none = a new one at `place`;  pull: the file
+  Place place{};              // push of a new file
+  Version content_version{};  // push: seen (none for a new file);  pull: what is sent
+  Version attributes_version{};
+  std::uint64_t size = 0;           // of the whole new content
   std::uint8_t attribute_bits = 0;  // push: AttributeBit, which of `attributes` are set with it
-  Attributes attributes;
-  std::vector<Range> ranges;  // what this session sends, in order; at most kRangesMax.  What is outside them
-                              // is as in content_version (push) or not asked for (pull)
+  Attributes attributes{};
+  std::vector<Range>
+      ranges{};  // what this session sends, in order; at most kRangesMax.  What is outside them
+                 // is as in content_version (push) or not asked for (pull)
   friend bool operator==(const FileSyncInit&, const FileSyncInit&) = default;
 };
 inline constexpr std::size_t kRangesMax = 4096;
@@ -156,21 +159,22 @@ inline constexpr std::size_t kRangesMax = 4096;
 struct FileSyncInitResponse {
   static constexpr Type type = Type::file_sync_init_response;
   Errc code = Errc::ok;
-  std::string sentence;
-  std::uint64_t resume_at = 0;  // bytes of the session, in order of its ranges, that the other side has, checked
+  std::string sentence{};
+  std::uint64_t resume_at =
+      0;  // bytes of the session, in order of its ranges, that the other side has, checked
   friend bool operator==(const FileSyncInitResponse&, const FileSyncInitResponse&) = default;
 };
 
 struct FileSyncData {
   static constexpr Type type = Type::file_sync_data;
   std::uint64_t offset = 0;
-  Bytes bytes;
+  Bytes bytes{};
   friend bool operator==(const FileSyncData&, const FileSyncData&) = default;
 };
 
 struct FileSyncCheckHash {
   static constexpr Type type = Type::file_sync_check_hash;
-  std::uint64_t sent = 0;   // session_hash.h
+  std::uint64_t sent = 0;  // session_hash.h
   friend bool operator==(const FileSyncCheckHash&, const FileSyncCheckHash&) = default;
 };
 
@@ -178,13 +182,14 @@ struct FileSyncCheckHash {
 struct FileSyncCheckHashResponse {
   static constexpr Type type = Type::file_sync_check_hash_response;
   Errc code = Errc::ok;
-  std::string sentence;
-  EntryId entry;
-  Version content_version;
-  Version attributes_version;
+  std::string sentence{};
+  EntryId entry{};
+  Version content_version{};
+  Version attributes_version{};
   std::uint64_t hash = 0;  // XXH3-64 of the whole content
-  Seq sequence;
-  friend bool operator==(const FileSyncCheckHashResponse&, const FileSyncCheckHashResponse&) = default;
+  Seq sequence{};
+  friend bool operator==(const FileSyncCheckHashResponse&,
+                         const FileSyncCheckHashResponse&) = default;
 };
 
 /// The receipt has arrived and is kept.
@@ -195,13 +200,14 @@ struct FileSyncFinish {
 
 // ---- requests
 
-/// Asks for content: FileSyncInit, Data …, CheckHash follow on this session; or Error(moved_on, not_found …).
+/// Asks for content: FileSyncInit, Data …, CheckHash follow on this session; or Error(moved_on,
+/// not_found …).
 struct Pull {
   static constexpr Type type = Type::pull;
-  EntryId entry;
-  Version content_version;
-  std::vector<Range> ranges;  // empty = the whole
-  std::uint8_t priority = 0;  // higher goes first: 2 a reader waits, 1 read-ahead, 0 background
+  EntryId entry{};
+  Version content_version{};
+  std::vector<Range> ranges{};  // empty = the whole
+  std::uint8_t priority = 0;    // higher goes first: 2 a reader waits, 1 read-ahead, 0 background
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 
@@ -214,7 +220,7 @@ struct Cancel {
 /// Asks for a folder's entries, and with budget for those of folders beneath, breadth first.
 struct List {
   static constexpr Type type = Type::list;
-  EntryId folder;
+  EntryId folder{};
   std::uint32_t budget = 0;  // entries of folders beneath that may follow unasked
   friend bool operator==(const List&, const List&) = default;
 };
@@ -222,12 +228,12 @@ struct List {
 /// Part of the answer to List.  Each page is of one folder; the last one of the session has `end`.
 struct ListPage {
   static constexpr Type type = Type::list_page;
-  EntryId folder;
-  Seq sequence;        // changes up to this one are in it
+  EntryId folder{};
+  Seq sequence{};      // changes up to this one are in it
   bool first = false;  // of this folder
   bool last = false;   // of this folder: it is complete
   bool end = false;    // of the session
-  std::vector<NamedEntry> entries;
+  std::vector<NamedEntry> entries{};
   friend bool operator==(const ListPage&, const ListPage&) = default;
 };
 
@@ -243,17 +249,17 @@ enum class MutationKind : std::uint8_t {
 
 struct Mutate {
   static constexpr Type type = Type::mutate;
-  Operation operation;
+  Operation operation{};
   MutationKind kind = MutationKind::make_folder;
-  EntryId entry;
-  EntryId other;
-  Place from;
-  Place place;
-  Version content_version;     // seen of `entry`, where it matters (remove)
-  Version attributes_version;  // likewise
+  EntryId entry{};
+  EntryId other{};
+  Place from{};
+  Place place{};
+  Version content_version{};     // seen of `entry`, where it matters (remove)
+  Version attributes_version{};  // likewise
   std::uint8_t attribute_bits = 0;
-  Attributes attributes;
-  std::string target;
+  Attributes attributes{};
+  std::string target{};
   friend bool operator==(const Mutate&, const Mutate&) = default;
 };
 
@@ -261,58 +267,59 @@ struct Mutate {
 struct MutateResponse {
   static constexpr Type type = Type::mutate_response;
   Errc code = Errc::ok;
-  std::string sentence;
-  EntryId entry;
-  Version content_version;
-  Version attributes_version;
-  Seq sequence;
+  std::string sentence{};
+  EntryId entry{};
+  Version content_version{};
+  Version attributes_version{};
+  Seq sequence{};
   friend bool operator==(const MutateResponse&, const MutateResponse&) = default;
 };
 
-/// Asks for all changes after `sequence`, then live ones, on this session until the connection ends.
+/// Asks for all changes after `sequence`, then live ones, on this session until the connection
+/// ends.
 struct Watch {
   static constexpr Type type = Type::watch;
-  Epoch epoch;
-  Seq sequence;
+  Epoch epoch{};
+  Seq sequence{};
   friend bool operator==(const Watch&, const Watch&) = default;
 };
 
-/// `complete` false: the log does not reach back that far; changes follow from `sequence` on and the client
-/// compares in full.
+/// `complete` false: the log does not reach back that far; changes follow from `sequence` on and
+/// the client compares in full.
 struct WatchResponse {
   static constexpr Type type = Type::watch_response;
   bool complete = false;
-  Epoch epoch;
-  Seq sequence;
+  Epoch epoch{};
+  Seq sequence{};
   friend bool operator==(const WatchResponse&, const WatchResponse&) = default;
 };
 
 enum class ChangeKind : std::uint8_t {
-  name_set = 1,      // `place` now names `entry` (a new name; what stood there before is no more there)
-  name_gone = 2,     // `place` names nothing now; `entry.id` is what it named
-  entry_changed = 3, // content or attributes of `entry`
+  name_set = 1,  // `place` now names `entry` (a new name; what stood there before is no more there)
+  name_gone = 2,      // `place` names nothing now; `entry.id` is what it named
+  entry_changed = 3,  // content or attributes of `entry`
 };
 
 struct Change {
   static constexpr Type type = Type::change;
-  Seq sequence;
+  Seq sequence{};
   ChangeKind kind = ChangeKind::entry_changed;
-  Place place;
-  Entry entry;
-  ClientId by;  // who did it, none = on the server itself
-  OpId operation;
+  Place place{};
+  Entry entry{};
+  ClientId by{};  // who did it, none = on the server itself
+  OpId operation{};
   friend bool operator==(const Change&, const Change&) = default;
 };
 
 struct Stat {
   static constexpr Type type = Type::stat;
-  EntryId entry;
+  EntryId entry{};
   friend bool operator==(const Stat&, const Stat&) = default;
 };
 struct StatResponse {
   static constexpr Type type = Type::stat_response;
-  Seq sequence;
-  Entry entry;
+  Seq sequence{};
+  Entry entry{};
   friend bool operator==(const StatResponse&, const StatResponse&) = default;
 };
 
@@ -331,27 +338,30 @@ struct StatFsResponse {
 
 // ---- all of them
 
-using Body = std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse, FileSyncInit,
-                          FileSyncInitResponse, FileSyncData, FileSyncCheckHash, FileSyncCheckHashResponse,
-                          FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
-                          WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse>;
+using Body =
+    std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse, FileSyncInit,
+                 FileSyncInitResponse, FileSyncData, FileSyncCheckHash, FileSyncCheckHashResponse,
+                 FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
+                 WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse>;
 
 struct Message {
   std::uint32_t session = 0;
-  Body body;
+  Body body{};
   friend bool operator==(const Message&, const Message&) = default;
 };
 
 Type type_of(const Body& body);
 bool known(Type type);
-/// The message's bytes behind the packet header.  CHECKs that every field is within the bounds that decode()
-/// holds it to; sentences are cut.
+/// The message's bytes behind the packet header.  CHECKs that every field is within the bounds that
+/// decode() holds it to; sentences are cut.
 Bytes encode(const Body& body);
-/// The same for fields that came from a disk or a user: Errc::bad_request with the field that is out of bounds.
+/// The same for fields that came from a disk or a user: Errc::bad_request with the field that is
+/// out of bounds.
 Result<Bytes> try_encode(const Body& body);
-/// Errc::unknown_type, or Errc::bad_packet with what is wrong.  Names are checked here: 1 to 255 bytes without
-/// '/' and NUL, not "." or "..".  A place is a folder and such a name, or neither.  Ranges are sorted,
-/// disjoint, not empty.  Xattrs are a packed list.
+/// Errc::unknown_type, or Errc::bad_packet with what is wrong.  Names are checked here: 1 to 255
+/// bytes without
+/// '/' and NUL, not "." or "..".  A place is a folder and such a name, or neither.  Ranges are
+/// sorted, disjoint, not empty.  Xattrs are a packed list.
 Result<Body> decode(Type type, ByteView bytes);
 
 /// 1 to 255 bytes without '/' and NUL, not "." or "..".
