@@ -135,7 +135,11 @@ class Server:
     def connect(self):
         link = socket.socket(self.peer[0], socket.SOCK_STREAM)
         link.settimeout(LIMIT_S)
-        link.connect(self.peer[1])
+        try:
+            link.connect(self.peer[1])
+        except OSError:
+            link.close()
+            raise
         return link
 
     def answers(self):
