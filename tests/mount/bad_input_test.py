@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import pwd
+import shutil
 import socket
 import struct
 import threading
@@ -160,7 +161,8 @@ class Commands(harness.MountCase):
         os.chmod(self.root, 0o700)
         log = self.folder("nobody")
         os.chown(log, nobody, -1)
-        said = self.expect_refusal("ebbd", "serve", self.root, "--listen", f"unix:{log}/x.sock", user=nobody)
+        program = shutil.copy(harness.BIN / "ebbd", log / "ebbd")
+        said = self.expect_refusal(program, "serve", self.root, "--listen", f"unix:{log}/x.sock", user=nobody)
         self.assertIn(str(self.root), said)
 
 

@@ -15,7 +15,7 @@ import sys
 import unittest
 
 import harness
-from harness import MIB, state, until
+from harness import MIB, state
 
 
 class Ordinary(harness.MountCase):
@@ -121,10 +121,10 @@ class Ordinary(harness.MountCase):
         self.arrived()
 
     def test_private_maps_of_a_cold_file(self):
-        content = harness.noise(4 * MIB, "cold")
-        (self.root / "cold").write_bytes(content)
-        until((self.at / "cold").exists, "the server's new file appears")
-        with open(self.at / "cold", "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as view:
+        root, content = self.folder("cold-root"), harness.noise(4 * MIB, "cold")
+        (root / "cold").write_bytes(content)
+        cold = self.mount(self.server(root)) / "cold"
+        with open(cold, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE) as view:
             self.assertEqual(content[3 * MIB:3 * MIB + 100], view[3 * MIB:3 * MIB + 100])
             self.assertEqual(content, view[:])
 

@@ -100,11 +100,20 @@ class TwoClients(harness.MountCase):
         os.setxattr(self.a / "shared/text", "user.note", b"seen")
         self.seen(lambda: os.getxattr(self.b / "shared/text", "user.note") == b"seen", "an attribute")
 
-    def test_what_another_program_does_at_the_server_appears(self):
-        """Files of the served directory are plain files; a change there is seen when the folder is looked at again."""
-        (self.b / "shared/text").read_text()
-        (self.root / "shared/plain").write_text("put there")
-        self.seen(lambda: (self.b / "shared/plain").read_text() == "put there", "a file put into the served directory")
+    def test_what_another_program_put_into_the_served_directory_is_listed(self):
+        (self.root / "unseen").mkdir()
+        (self.root / "unseen/plain").write_text("put there")
+        c = self.mount(self.server_, name="c")
+        self.assertEqual("put there", (c / "unseen/plain").read_text())
+
+    def test_what_another_program_wrote_at_the_server_is_not_overwritten(self):
+        self.assertEqual("first\n", (self.b / "shared/text").read_text())
+        (self.root / "shared/text").write_text("by another program, at the server\n")
+        (self.b / "shared/text").write_text("by b, who has not seen that\n")
+        until(lambda: state(self.b.path) in ("clean", "conflict"), "b's push is answered", GENEROUS_S)
+        there = {entry.read_text() for entry in (self.root / "shared").iterdir()}
+        self.assertIn("by another program, at the server\n", there)
+        self.assertIn("by b, who has not seen that\n", {entry.read_text() for entry in (self.b / "shared").iterdir()})
 
     def test_both_edit_one_file_and_nothing_is_lost(self):
         self.assertEqual("first\n", (self.a / "shared/text").read_text())

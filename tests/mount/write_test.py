@@ -181,16 +181,16 @@ class Changes(harness.MountCase):
         self.assertEqual([], os.listxattr(self.root / "old/file0"))
 
     def test_a_write_into_a_big_remote_file_keeps_the_rest(self):
-        content = bytearray(harness.noise(24 * MIB, "remote"))
-        (self.root / "remote").write_bytes(content)
-        path = self.at / "remote"
-        until(path.exists, "the server's new file appears")
+        root, content = self.folder("big"), bytearray(harness.noise(24 * MIB, "remote"))
+        (root / "remote").write_bytes(content)
+        mount = self.mount(self.server(root))
+        path = mount / "remote"
         with open(path, "r+b", buffering=0) as file:
             os.pwrite(file.fileno(), b"changed here", 17 * MIB + 3)
             self.assertEqual("sync", status(path))
         content[17 * MIB + 3:17 * MIB + 15] = b"changed here"
-        self.at.wait()
-        self.assertEqual(bytes(content), (self.root / "remote").read_bytes())
+        mount.wait()
+        self.assertEqual(bytes(content), (root / "remote").read_bytes())
         self.assertEqual(bytes(content), path.read_bytes())
 
     def test_exclusive_and_exchanged(self):
