@@ -66,26 +66,26 @@ Outcome<std::string> check_mountpoint(const std::string& path) {
 }
 
 Outcome<> check_source(const Source& source, const std::string& mountpoint) {
-  if (source.kind != Source::Kind::folder) return {};
+  if (source.address) return {};
   struct stat st {};
-  if (::stat(source.path.c_str(), &st) != 0)
-    return refuse("source {}: {}", source.path, std::strerror(errno));
+  if (::stat(source.folder.c_str(), &st) != 0)
+    return refuse("source {}: {}", source.folder, std::strerror(errno));
   if (!S_ISDIR(st.st_mode)) {
-    return refuse("source {}: not a directory; for a server's socket write unix:{}", source.path,
-                  source.path);
+    return refuse("source {}: not a directory; for a server's socket write unix:{}", source.folder,
+                  source.folder);
   }
-  if (::access(source.path.c_str(), R_OK | X_OK) != 0) {
-    return refuse("source {}: cannot be read: {}", source.path, std::strerror(errno));
+  if (::access(source.folder.c_str(), R_OK | X_OK) != 0) {
+    return refuse("source {}: cannot be read: {}", source.folder, std::strerror(errno));
   }
-  if (is_within(mountpoint, source.path)) {
+  if (is_within(mountpoint, source.folder)) {
     return refuse("mountpoint {}: lies inside the tree that it would show, {}; mount beside it",
-                  mountpoint, source.path);
+                  mountpoint, source.folder);
   }
   const auto mounts = read_mounts();
-  const Mount* mount = mount_of(mounts, source.path);
+  const Mount* mount = mount_of(mounts, source.folder);
   if (mount && mount->ours()) {
     return refuse("source {}: lies in the EbbFS mount {}; serve the directory beneath it",
-                  source.path, mount->point);
+                  source.folder, mount->point);
   }
   return {};
 }

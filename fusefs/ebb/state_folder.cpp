@@ -132,6 +132,10 @@ Outcome<std::string> prepare_state_folder(const std::string& folder) {
   return whole.string();
 }
 
+bool has_state(const std::string& folder) {
+  return parse_tree(read_text(folder + "/tree")).has_value();
+}
+
 Outcome<> check_state_tree(const std::string& folder, const TreeId& tree) {
   const auto known = parse_tree(read_text(folder + "/tree"));
   if (known && *known != tree) {

@@ -25,6 +25,9 @@ Outcome<> remember_tree(const std::string& base, const std::string& source, cons
 /// Makes the folder, mode 0700, with all above it.  Refused inside an EbbFS mount: the daemon would
 /// wait for itself.
 Outcome<std::string> prepare_state_folder(const std::string& folder);
+/// Whether this folder has been a state folder before, so that it can be mounted without its
+/// server.
+bool has_state(const std::string& folder);
 /// The file `tree` in a state folder says which one it is for; refused when that is another.
 Outcome<> check_state_tree(const std::string& folder, const TreeId& tree);
 

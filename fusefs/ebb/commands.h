@@ -1,0 +1,30 @@
+// The commands that speak to a mount's daemon, and `ebb check`.  Each returns an exit code.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusefs/ebb/console.h"
+#include "fusefs/ebb/control_client.h"
+
+namespace ebb::fusefs {
+
+/// Without paths: all mounts of this user (of everybody, for root).
+int status_command(Console& console, const std::vector<std::string>& paths, bool json);
+int set_status_command(Console& console, const std::vector<std::string>& paths,
+                       const std::string& to);
+int wait_command(Console& console, const std::vector<std::string>& paths,
+                 std::optional<double> seconds);
+int sync_command(Console& console, const std::vector<std::string>& paths);
+int check_command(Console& console, const std::string& state_folder);
+
+// ---- shared by them
+
+/// The mounts that this user may speak to.
+std::vector<Mount> own_mounts();
+Json request(std::string_view what, const std::string& path);
+/// An answer that says "error" as a Failure about `path`, with what to do where that is known.
+Outcome<Json> checked(const Outcome<Json>& answer, const std::string& path);
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,233 @@
+#include "fusefs/ebb/mount_daemon.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fusefs/ebb/control.h"
+#include "fusefs/ebb/embedded_source.h"
+#include "fusefs/ebb/probe.h"
+#include "fusefs/ebb/state_folder.h"
+
+namespace ebb::fusefs {
+namespace {
+
+/// From the serving thread to run(): the mount is gone.
+constexpr int kGoneSignal = SIGUSR1;
+
+sigset_t end_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : {SIGTERM, SIGINT, SIGHUP, kGoneSignal}) sigaddset(&set, number);
+  return set;
+}
+
+/// In conflict names and on the server: [A-Za-z0-9-].
+std::string host_name() {
+  std::array<char, 256> buffer{};
+  ::gethostname(buffer.data(), buffer.size() - 1);
+  std::string name(buffer.data());
+  name = name.substr(0, name.find('.'));
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
+      '-');
+  return name.empty() ? "localhost" : name.substr(0, 63);
+}
+
+/// Looks every 20 ms until `done` or the limit.
+template <class Done>
+bool wait_until(Duration limit, Done done) {
+  const Time end = system_clock().now() + limit;
+  while (!done()) {
+    if (system_clock().now() >= end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
+}  // namespace
+
+void block_end_signals() {
+  const sigset_t set = end_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+MountDaemon::MountDaemon(MountPlan plan)
+    : plan_(std::move(plan)), work_(asio::make_work_guard(io_)), waker_(io_) {}
+
+MountDaemon::~MountDaemon() {
+  end();
+}
+
+Outcome<> MountDaemon::start() {
+  ::umask(077);
+  if (auto done = open_source(); !done) return done;
+  if (auto done = find_state(); !done) return done;
+  log_open(LogLevel::info, plan_.foreground ? "" : state_folder_ + "/ebb.log");
+  log_info("mounting {} on {}", plan_.source.text(), plan_.mountpoint);
+  if (auto done = open_client(); !done) return done;
+  driver_ = std::make_unique<Driver>(io_, *client_, *dialer_, waker_);
+  auto control = ControlServer::listen(
+      io_, *client_,
+      {plan_.mountpoint, plan_.source.text(), state_folder_, [this] { return ending_.load(); }});
+  if (!control) return tl::unexpected(control.error());
+  control_ = std::move(*control);
+  link_thread_ = std::thread([this] { io_.run(); });
+  if (auto done = wait_for_server(); !done) return done;
+  return mount();
+}
+
+Outcome<> MountDaemon::open_source() {
+  if (plan_.source.address) {
+    dialer_ = std::make_unique<AddressDialer>(io_, *plan_.source.address);
+    return {};
+  }
+  auto embedded = EmbeddedSource::start(io_, plan_.source.folder, plan_.settings.read_only);
+  if (!embedded) return tl::unexpected(embedded.error());
+  dialer_ = std::move(*embedded);
+  return {};
+}
+
+Outcome<TreeId> MountDaemon::ask_tree(bool known) {
+  auto tree = probe_tree(io_, *dialer_, known ? kKnownAnswerTimeout : kAnswerTimeout);
+  if (tree) return *tree;
+  return refuse("source {}: no answer: {}; the first mount of a tree needs its server",
+                plan_.source.text(), tree.error().message());
+}
+
+/// With the server: the folder of the tree it serves.  Without: the folder of the tree that it
+/// served last time.
+Outcome<> MountDaemon::find_state() {
+  const std::string source = plan_.source.text();
+  const auto base = default_state_base();
+  if (!base && plan_.settings.state.empty()) return tl::unexpected(base.error());
+  const auto remembered = base ? remembered_tree(*base, source) : std::nullopt;
+  const bool kept = !plan_.settings.state.empty() && has_state(plan_.settings.state);
+  const auto answered = ask_tree(remembered || kept);
+  if (!answered && !remembered && !kept) return tl::unexpected(answered.error());
+  std::string folder = plan_.settings.state;
+  if (folder.empty()) folder = *base + "/" + to_text(answered ? *answered : *remembered);
+  auto prepared = prepare_state_folder(folder);
+  if (!prepared) return tl::unexpected(prepared.error());
+  state_folder_ = *prepared;
+  if (!answered) return {};
+  if (auto same = check_state_tree(state_folder_, *answered); !same) return same;
+  return base ? remember_tree(*base, source, *answered) : Outcome<>{};
+}
+
+Outcome<> MountDaemon::open_client() {
+  const MountSettings& settings = plan_.settings;
+  ClientOptions options;
+  options.state_folder = state_folder_;
+  options.delay = settings.delay;
+  options.timeout = settings.timeout;
+  options.root = settings.root;
+  options.hydrate = settings.hydrate;
+  options.fsync_server = settings.fsync_server;
+  options.read_only = settings.read_only;
+  options.list_xattrs = settings.list_xattrs;
+  options.server_owners = settings.allow_other && ::getuid() == 0;
+  options.uid = ::getuid();
+  options.gid = ::getgid();
+  options.host_name = host_name();
+  const ClientSeams seams{.clock = system_clock(),
+                          .io = system_file_io(),
+                          .random = system_random(),
+                          .kernel = notifier_,
+                          .wake = [this] { waker_.wake(); }};
+  Result<std::unique_ptr<Client>> client = fail_errno(EBUSY);
+  // A mount that has just ended may be pushing its last changes still.
+  wait_until(kEndTimeout + std::chrono::seconds(1), [&] {
+    client = Client::open(seams, options);
+    return client || !is_errno(client.error(), EBUSY) ||
+           is_mounted_state(state_folder_ + "/" + std::string(kControlSocket));
+  });
+  if (client) {
+    client_ = std::move(*client);
+    return {};
+  }
+  if (is_errno(client.error(), EBUSY)) {
+    return refuse(
+        "state folder {}: in use by another mount ({}); unmount that one, or give another with "
+        "-o state=DIR",
+        state_folder_, client.error().detail);
+  }
+  return refuse("state folder {}: {}", state_folder_, client.error().message());
+}
+
+Outcome<> MountDaemon::wait_for_server() {
+  const bool told = wait_until(kAnswerTimeout, [this] {
+    return !client_->needs_server() || client_->connect_at() == kNever;
+  });
+  // kNever: connected and greeting still, or refused for good.
+  wait_until(told ? kAnswerTimeout : Duration::zero(),
+             [this] { return !client_->needs_server() || !client_->status().problem.empty(); });
+  if (!client_->needs_server()) return {};
+  const std::string problem = client_->status().problem;
+  return refuse("source {}: {}; the first mount of a tree needs its server", plan_.source.text(),
+                problem.empty() ? "no answer" : problem);
+}
+
+Outcome<> MountDaemon::mount() {
+  auto session = Session::create(*client_, notifier_,
+                                 {.source = plan_.source.text(),
+                                  .read_only = plan_.settings.read_only,
+                                  .allow_other = plan_.settings.allow_other,
+                                  .no_exec = plan_.settings.no_exec});
+  if (!session) return refuse("{}", session.error().message());
+  session_ = std::move(*session);
+  if (auto mounted = session_->mount(plan_.mountpoint); !mounted) {
+    return refuse("mountpoint {}: cannot be mounted: {}", plan_.mountpoint,
+                  mounted.error().message());
+  }
+  serving_ = std::thread([this, waiter = ::pthread_self()] {
+    if (auto served = session_->serve(); !served) log_error("{}", served.error().message());
+    pthread_kill(waiter, kGoneSignal);
+  });
+  // Answered by the workers: from here on the mount works.
+  auto device = device_of(plan_.mountpoint);
+  if (!device) return tl::unexpected(device.error());
+  auto registration = Registration::make(*device, control_->path());
+  if (!registration) return tl::unexpected(registration.error());
+  registration_ = std::make_unique<Registration>(std::move(*registration));
+  return {};
+}
+
+void MountDaemon::run() {
+  const sigset_t set = end_signals();
+  int number = 0;
+  while (sigwait(&set, &number) != 0) {
+  }
+  log_info("ending: {}", number == kGoneSignal ? "unmounted" : strsignal(number));
+  end();
+}
+
+void MountDaemon::end() {
+  ending_ = true;
+  registration_.reset();
+  if (session_) session_->stop();
+  if (serving_.joinable()) serving_.join();
+  session_.reset();
+  if (client_ && link_thread_.joinable()) {
+    client_->hurry();
+    const bool quiet = wait_until(kEndTimeout, [this] { return client_->quiet(); });
+    log_info("ended: {}",
+             quiet ? "everything is pushed" : "what is left is pushed at the next mount");
+  }
+  work_.reset();
+  io_.stop();
+  if (link_thread_.joinable()) link_thread_.join();
+  control_.reset();
+  driver_.reset();
+  client_.reset();
+  dialer_.reset();
+}
+
+}  // namespace ebb::fusefs

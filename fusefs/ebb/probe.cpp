@@ -1,0 +1,75 @@
+#include "fusefs/ebb/probe.h"
+
+#include <cerrno>
+#include <optional>
+#include <variant>
+
+#include "proto/connection.h"
+
+namespace ebb::fusefs {
+namespace {
+
+class Probe {
+ public:
+  explicit Probe(Dialer& dialer)
+      : connection_(proto::Role::client, proto::Limits{}, system_clock().now()) {
+    dialer.dial(
+        [this](Result<std::unique_ptr<proto::Stream>> stream) { dialed(std::move(stream)); });
+  }
+
+  std::optional<Result<TreeId>> result;
+
+ private:
+  void dialed(Result<std::unique_ptr<proto::Stream>> stream) {
+    if (!stream) return end(tl::unexpected(stream.error()));
+    stream_ = std::move(*stream);
+    proto::VersionHandshake hello;
+    hello.version_min = proto::kVersionMin;
+    hello.version_max = proto::kVersionMax;
+    if (auto sent = connection_.send(0, hello); !sent) return end(tl::unexpected(sent.error()));
+    stream_->start({.bytes = [this](ByteView bytes) { received(bytes); },
+                    .next_output = [this] { return connection_.next_output(); },
+                    .closed = [this](Error why) { end(tl::unexpected(std::move(why))); }});
+  }
+
+  void received(ByteView bytes) {
+    const auto taken = connection_.receive(bytes, system_clock().now());
+    while (auto message = connection_.next_message()) {
+      if (const auto* answer = std::get_if<proto::VersionHandshakeResponse>(&message->body)) {
+        return end(tree_of(*answer));
+      }
+      if (const auto* error = std::get_if<proto::ErrorMessage>(&message->body)) {
+        return end(fail(error->code, error->sentence));
+      }
+    }
+    if (!taken) end(tl::unexpected(taken.error()));
+  }
+
+  static Result<TreeId> tree_of(const proto::VersionHandshakeResponse& answer) {
+    if (answer.code != proto::Errc::ok) return fail(answer.code, answer.sentence);
+    if (!answer.tree) return fail(proto::Errc::bad_packet, "the server names no tree");
+    return answer.tree;
+  }
+
+  void end(Result<TreeId> with) {
+    if (!result) result = std::move(with);
+  }
+
+  proto::Connection connection_;
+  std::unique_ptr<proto::Stream> stream_;
+};
+
+}  // namespace
+
+Result<TreeId> probe_tree(asio::io_context& io, Dialer& dialer, Duration limit) {
+  const Time end = system_clock().now() + limit;
+  Probe probe(dialer);
+  while (!probe.result && system_clock().now() < end) {
+    io.run_one_for(std::chrono::milliseconds(50));
+    if (io.stopped()) io.restart();
+  }
+  dialer.cancel();
+  return probe.result ? *probe.result : fail_errno(ETIMEDOUT);
+}
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,154 @@
+#include "fusefs/ebb/program.h"
+
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "fusefs/ebb/commands.h"
+#include "fusefs/ebb/mount_command.h"
+#include "fusefs/ebb/options.h"
+
+namespace ebb::fusefs {
+namespace {
+
+constexpr const char* kVersionText = "ebb 0.1.0";
+
+/// What one command line asked for; filled in by CLI11.
+struct Request {
+  MountArguments mount;
+  std::vector<std::string> paths;
+  bool json = false;
+  std::string to;
+  std::optional<double> seconds;
+  std::string state_folder;
+};
+
+std::string mount_footer() {
+  std::string text = "OPTIONS of -o, separated by commas:";
+  for (std::string_view name : mount_option_names()) text.append(" ").append(name);
+  return text + "\nebb(1) says what they mean.";
+}
+
+CLI::App* add_mount(CLI::App& app, Request& request) {
+  auto* mount = app.add_subcommand("mount", "Mount a tree; returns when the mount answers");
+  mount->add_option("SOURCE", request.mount.source, "ebb://HOST[:PORT]/, unix:PATH, or a directory")
+      ->required();
+  mount->add_option("MOUNTPOINT", request.mount.mountpoint, "an empty folder")->required();
+  mount->add_option("-o", request.mount.options, "OPT[=VALUE],...")->allow_extra_args(false);
+  mount->add_flag("-f", request.mount.foreground, "stay in the foreground");
+  mount->footer(mount_footer());
+  return mount;
+}
+
+CLI::App* add_status(CLI::App& app, Request& request) {
+  auto* status = app.add_subcommand(
+      "status", "Show or set the status of files and folders, or show all mounts");
+  status->add_option("PATH", request.paths, "files and folders in a mount");
+  status->add_flag("--json", request.json, "one JSON object a line");
+  status->add_option("--to", request.to, "make it local, sync, remote, syncless or syncmore");
+  return status;
+}
+
+CLI::App* add_wait(CLI::App& app, Request& request) {
+  auto* wait = app.add_subcommand("wait", "Wait until what was changed is on the server");
+  wait->add_option("PATH", request.paths, "files and folders in a mount; none: all mounts");
+  wait->add_option("--timeout", request.seconds, "give up after so many seconds")
+      ->check(CLI::NonNegativeNumber);
+  return wait;
+}
+
+CLI::App* add_sync(CLI::App& app, Request& request) {
+  auto* sync = app.add_subcommand("sync", "Make files sync and push them now");
+  sync->add_option("PATH", request.paths, "files in a mount")->required();
+  return sync;
+}
+
+CLI::App* add_check(CLI::App& app, Request& request) {
+  auto* check = app.add_subcommand("check", "Check a state folder that is not mounted");
+  check->add_option("STATE_DIR", request.state_folder, "the state folder")->required();
+  return check;
+}
+
+int usage(Console& console, const std::string& why) {
+  return console.fail({why + "; `ebb --help` shows how it is used", kUsage});
+}
+
+int status(Console& console, const Request& request, bool set) {
+  if (!set) return status_command(console, request.paths, request.json);
+  if (request.json) return usage(console, "--to and --json exclude each other");
+  return set_status_command(console, request.paths, request.to);
+}
+
+int run_ebb(Console& console, std::vector<std::string> arguments) {
+  CLI::App app{"ebb: a synced tree as a filesystem", "ebb"};
+  app.set_version_flag("--version", kVersionText);
+  app.require_subcommand(1);
+  Request request;
+  const auto* mount = add_mount(app, request);
+  const auto* show = add_status(app, request);
+  const auto* wait = add_wait(app, request);
+  const auto* sync = add_sync(app, request);
+  const auto* check = add_check(app, request);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked, console.out, console.err);
+  } catch (const CLI::ParseError& error) {
+    return usage(console, error.what());
+  }
+  if (mount->parsed()) return mount_command(console, request.mount);
+  if (show->parsed()) return status(console, request, show->count("--to") != 0);
+  if (wait->parsed()) return wait_command(console, request.paths, request.seconds);
+  if (sync->parsed()) return sync_command(console, request.paths);
+  if (check->parsed()) return check_command(console, request.state_folder);
+  return usage(console, "no command");
+}
+
+/// mount.ebbfs SOURCE MOUNTPOINT [-sfnv] [-o OPT,...] [-t TYPE]: what mount(8) calls its helpers
+/// with.
+int run_helper(Console& console, std::vector<std::string> arguments) {
+  CLI::App app{"mount.ebbfs: mount(8)'s helper for EbbFS", "mount.ebbfs"};
+  MountArguments mount;
+  bool ignored = false;
+  std::string type;
+  app.add_option("SOURCE", mount.source)->required();
+  app.add_option("MOUNTPOINT", mount.mountpoint)->required();
+  app.add_option("-o", mount.options)->allow_extra_args(false);
+  app.add_option("-t", type);
+  app.add_flag("-f", mount.pretend, "check the arguments and do nothing");
+  app.add_flag("-s,-n,-v", ignored, "taken for mount(8)'s sake");
+  std::reverse(arguments.begin(), arguments.end());
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked, console.out, console.err);
+  } catch (const CLI::ParseError& error) {
+    return console.fail({error.what(), kUsage});
+  }
+  return mount_command(console, mount);
+}
+
+std::string base_name(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  Console console(out, err, &out == &std::cout && ::isatty(STDOUT_FILENO) == 1,
+                  &err == &std::cerr && ::isatty(STDERR_FILENO) == 1);
+  std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  const bool helper = !arguments.empty() && base_name(arguments.front()) == "mount.ebbfs";
+  try {
+    return helper ? run_helper(console, std::move(rest)) : run_ebb(console, std::move(rest));
+  } catch (const std::exception& error) {  // no memory; a daemon that answers in another shape
+    return console.fail({error.what(), kFailed});
+  }
+}
+
+}  // namespace ebb::fusefs
