@@ -113,10 +113,13 @@ class SystemFile final : public File {
   }
 
   Result<std::span<std::byte>> map(std::uint64_t size) override {
-    unmap();
-    if (size == 0) return std::span<std::byte>();
+    if (size == 0) {
+      unmap();
+      return mapping_;
+    }
     void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
     if (at == MAP_FAILED) return fail_errno(errno, path_);
+    unmap();
     mapping_ = {static_cast<std::byte*>(at), static_cast<std::size_t>(size)};
     return mapping_;
   }

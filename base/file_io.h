@@ -35,7 +35,8 @@ class File {
   /// fdatasync: data and the size are on disk when it returns.
   virtual Result<> sync() = 0;
 
-  /// Maps [0, size) shared.  The mapping ends with the file object; a new call replaces the former one.
+  /// Maps [0, size) shared.  The mapping ends with the file object; a new call replaces the former one,
+  /// unless it fails.
   /// Stores into it reach the disk at any time, for sure after sync().
   virtual Result<std::span<std::byte>> map(std::uint64_t size) = 0;
 

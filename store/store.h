@@ -25,6 +25,7 @@
 #include "base/file_io.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/seams.h"
 #include "store/node.h"
 
 namespace ebb::store {
@@ -54,7 +55,9 @@ using Cell = std::array<std::byte, 48>;
 class Store;
 
 /// Changes that take effect together.  One at a time per store; reads of the store made meanwhile see them.
-/// Without commit() the destructor takes all of it back.
+/// Without commit() the destructor takes all of it back.  A call that is refused (ENOENT, EINVAL, Errc::stale …)
+/// has changed nothing and the transaction goes on; after one that failed half-way (ENOSPC, EIO), commit()
+/// gives that error.
 class Transaction {
  public:
   explicit Transaction(Store& store);
@@ -67,20 +70,23 @@ class Transaction {
   /// Writes the record.  links, parent and parent_cookie are bind()'s and are taken from the store, not from
   /// `node`.
   Result<> put(NodeId id, const Node& node);
-  /// Frees the record and its texts.  It must have no name on either side (else Errc::in_use).
+  /// Frees the record and its texts.  It must have no name on either side (else Errc::in_use) and, as a
+  /// folder, hold none (else ENOTEMPTY).
   Result<> drop_node(NodeId id);
 
   /// Sets one side of a name, making the name when it is new and removing it when both sides are none.
   /// `node` none unbinds.  Keeps links (local side), parent and the node's list of names.
   /// Name rules are the caller's (bytes other than '/' and NUL, 1 to 255 of them, not "." or ".."): CHECKed.
+  /// The first name of a node (Node::parent) is one that it has locally, where there is one.  EMLINK past 65000.
   Result<> bind(NodeId folder, std::string_view name, Side side, NodeId node);
-  Result<> set_name_flags(NodeId folder, std::string_view name, std::uint16_t flags);
+  Result<> set_name_flags(NodeId folder, std::string_view name, std::uint16_t flags);  // ENOENT
 
   /// Empty bytes remove it.  At most kTextMax bytes, else E2BIG.
   Result<> set_text(NodeId id, Text which, ByteView bytes);
 
+  /// Arguments are below 2^48 and the table is not one of the store's own: CHECKed.
   Result<> put_cell(Table table, std::uint64_t argument, std::uint64_t key, const Cell& cell);
-  Result<> erase_cell(Table table, std::uint64_t argument, std::uint64_t key);
+  Result<> erase_cell(Table table, std::uint64_t argument, std::uint64_t key);  // no error when it is not there
   /// Empties a table (one argument of it).
   Result<> erase_cells(Table table, std::uint64_t argument);
 
@@ -101,8 +107,10 @@ inline constexpr std::size_t kNameMax = 255;
 struct StoreOptions {
   std::string purpose = "ebb";                        // in the lock, for whoever finds it taken
   TreeId tree;                                        // a new store is made for it; an existing one of another tree
-                                                      // is Errc::other_tree; none = whatever it is for
+                                                      // is Errc::other_tree; none = whatever it is for (a new one:
+                                                      // a random tree)
   bool create = true;                                 // else ENOENT where there is none
+  Random* random = nullptr;                           // for a new store's secret and tree; none = the system's
   std::size_t overlay_bytes_max = 16u << 20;          // wants_checkpoint() from here on
   std::size_t journal_bytes_max = 64u << 20;          // likewise
 };
@@ -116,7 +124,9 @@ class Store {
 
   // ---- reading
   TreeId tree() const;
-  /// True when this store was opened after a reboot (or a crash of the machine) since it was last open.
+  /// True when this store was opened after a reboot (or a crash of the machine) since it was last open, and at
+  /// every later opening until a transaction has left Table::unsettled empty: a client that dies while it drops
+  /// what it does not believe goes on dropping.
   bool rebooted() const;
   std::uint64_t sequence() const;  // the last one given
 
@@ -152,6 +162,7 @@ class Store {
   /// A checkpoint in three steps, so that only the middle one, which is slow, does IO and it runs without the
   /// owner's lock.  begin (lock) -> run (any thread, no lock) -> end (lock).
   bool wants_checkpoint() const;
+  /// Without a begin, run and end do nothing; so does a begin while one is on its way.
   Result<> begin_checkpoint();
   Result<> run_checkpoint();
   Result<> end_checkpoint();
@@ -160,6 +171,7 @@ class Store {
 
  private:
   friend class Transaction;
+  friend class Checker;
   struct Impl;
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

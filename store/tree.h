@@ -1,0 +1,124 @@
+// The ordered map in dirmap: a B+tree of (owner, item) -> 48 bytes.  Format: ebb-store(5),
+// "dirmap".
+//
+// Invariants: all leaves are at level 0 and equally deep; no page but the root is empty; a freed
+// page is in the free list of super at once.  Pages are never merged, only freed when the last
+// entry goes.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "store/live.h"
+#include "store/pages.h"
+#include "store/store.h"
+
+namespace ebb::store {
+
+struct Key {
+  std::uint64_t owner = 0;
+  std::uint64_t item = 0;
+  friend auto operator<=>(const Key&, const Key&) = default;
+};
+
+/// The keys of one argument of a Table share this owner; the names of a folder have its NodeId.
+inline std::uint64_t owner_of(Table table, std::uint64_t argument) {
+  return std::uint64_t{1} << 63 | static_cast<std::uint64_t>(table) << 48 | argument;
+}
+
+/// Part of the store; the owner's lock guards it.  The changing calls belong to the open
+/// transaction.
+class Tree {
+ public:
+  Tree(Pages& pages, Live& live) : pages_(pages), live_(live) {}
+
+  /// Makes an empty tree in a new store.
+  Result<> create();
+
+  Result<std::optional<Cell>> find(Key key) const;
+  /// Visits the cells of `from.owner` from `from.item` on, in order, until visit returns false. The
+  /// visitor may change the tree; changes to keys that it has not reached may be seen or not.
+  template <class Visit>  // bool visit(std::uint64_t item, const Cell& cell)
+  Result<> scan(Key from, Visit&& visit) const;
+
+  Result<> put(Key key, const Cell& cell);
+  /// True when it was there.
+  Result<bool> erase(Key key);
+
+  // For check: the pages themselves.
+  struct PageView {
+    bool leaf = false;
+    std::uint8_t level = 0;
+    std::vector<std::pair<Key, std::uint64_t>> children;
+    std::vector<std::pair<Key, Cell>> cells;
+  };
+  Result<PageView> page(std::uint64_t number) const;
+
+ private:
+  static constexpr int kDepthMax = 12;
+  struct Probe;
+  struct Step {
+    std::uint64_t page = 0;
+    std::uint16_t index = 0;  // of the child taken
+  };
+  struct Path {
+    std::array<Step, kDepthMax> inner;
+    int depth = 0;
+    std::uint64_t leaf = 0;
+    bool has_upper = false;
+    Key upper;  // first key of the next leaf, if any
+  };
+  struct LeafCopy {
+    LeafPage page;
+    std::uint16_t begin = 0;
+  };
+
+  Result<> descend(Key key, Path& path, Probe& probe) const;
+  Result<> copy_leaf(Key from, Path& path, LeafCopy& copy) const;
+  Result<> probe_page(std::uint64_t page, Key key, Probe& probe) const;
+
+  Result<std::uint64_t> take_page();
+  Result<> give_page(std::uint64_t page);
+  Result<> write_page(std::uint64_t page, const void* bytes, std::size_t offset, std::size_t size);
+
+  Result<> insert_in_leaf(const Path& path, const Probe& probe, Key key, const Cell& cell);
+  Result<> split_leaf(Path& path, const Probe& probe, Key key, const Cell& cell);
+  Result<> insert_child(Path& path, Key key, std::uint64_t child, std::uint8_t level);
+  Result<> split_inner(Path& path, InnerPage& page, std::uint16_t at, const InnerEntry& entry);
+  Result<> new_root(Key key, std::uint64_t child, std::uint8_t level);
+  Result<> remove_leaf(Path& path);
+  Result<> collapse_root();
+  Result<InnerPage> inner_page(std::uint64_t page) const;
+
+  Pages& pages_;
+  Live& live_;
+};
+
+inline Key key_of(const TreeKey& key) {
+  return {key.owner, key.item};
+}
+
+template <class Visit>
+Result<> Tree::scan(Key from, Visit&& visit) const {
+  const auto owner = from.owner;
+  for (;;) {
+    Path path;
+    LeafCopy copy;
+    if (auto r = copy_leaf(from, path, copy); !r) return r;
+    for (std::size_t i = copy.begin; i < copy.page.head.count; ++i) {
+      const auto& entry = copy.page.cells[copy.page.order[i]];
+      if (entry.key.owner != owner) return {};
+      Cell cell;
+      std::memcpy(cell.data(), entry.payload, cell.size());
+      if (!visit(static_cast<std::uint64_t>(entry.key.item), cell)) return {};
+    }
+    if (!path.has_upper || path.upper.owner != owner) return {};
+    if (path.upper <= from) return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "order");
+    from = path.upper;
+  }
+}
+
+}  // namespace ebb::store
