@@ -1,0 +1,258 @@
+// Inside the tree: what its parts share, and one change of it as a transaction.
+//
+// Errors travel as exceptions (Failure) inside the tree and become values at Tree's own functions;
+// none leaves.  A change that fails is taken back whole: the store's part by its transaction, the
+// part in memory because it is made only after the commit.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fusefs/core/former_names.h"
+#include "fusefs/core/planner.h"
+#include "fusefs/core/rollup.h"
+#include "fusefs/core/tree.h"
+#include "store/store.h"
+
+namespace ebb::fusefs {
+
+/// A bit of store::Name::flags beside store::kAbsent: the server's side of this name is to go,
+/// because the entry was deleted, moved away or replaced here.  Without it a server's side that is
+/// not the local one is hidden, marked absent, or somebody else's.
+inline constexpr std::uint16_t kGoing = 1u << 1;
+
+/// Table::unsettled has a second table: the nodes with kOpenForWrite.
+inline constexpr std::uint64_t kUnsettledTable = 0;
+inline constexpr std::uint64_t kOpenForWriteTable = 1;
+
+/// Depth at which a chain of folders is taken for a circle on disk.
+inline constexpr int kDepthMax = 1 << 16;
+/// Nodes the server took away a moment ago, kept in case it has only moved them.
+inline constexpr std::size_t kLimboMax = 256;
+inline constexpr Duration kLimboLife = std::chrono::seconds(10);
+/// Operations of ours whose echo may still come.
+inline constexpr std::size_t kDoneOperationsMax = 1024;
+
+struct Failure {
+  Error error;
+};
+
+template <class T>
+T need(Result<T> result) {
+  if (!result) throw Failure{std::move(result.error())};
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+[[noreturn]] inline void refuse(int number, std::string detail = {}) {
+  throw Failure{{std::error_code(number, std::generic_category()), std::move(detail)}};
+}
+
+inline bool is_synced(Status status) {
+  return status != Status::untracked && status != Status::local;
+}
+
+/// What lives in memory beside the store.
+struct TreeCore {
+  TreeCore(TreeSeams tree_seams, TreeOptions tree_options)
+      : seams(std::move(tree_seams)), options(tree_options) {}
+
+  store::Store& store() const { return seams.store; }
+
+  TreeSeams seams;
+  TreeOptions options;
+  TreeEffects effects;
+  FormerNames former;
+  Activities activity;
+  std::vector<NodeId> suspects;
+  struct Numbers {
+    std::uint64_t next = 0;
+    std::uint64_t end = 0;
+  };
+  Numbers content_numbers;  // reserved and not given yet
+  std::uint64_t queue_length = 0;
+
+  struct Limbo {
+    NodeId node;
+    Time since;
+  };
+  std::deque<Limbo> limbo;                         // oldest first
+  std::unordered_map<NodeId, NodeId> moved_steps;  // a step under way now belongs to another node
+  std::deque<OpId> done;  // operations of ours that ended well, oldest first
+
+  bool in_limbo(NodeId node) const;
+};
+
+// ---- reading; throws Failure
+
+store::Node node_of(const store::Store& store, NodeId id);
+std::optional<store::Node> find_node(const store::Store& store, NodeId id);
+std::optional<store::Name> find_name(const store::Store& store, NodeId folder,
+                                     std::string_view name);
+std::vector<store::Name> names_of(const store::Store& store, NodeId id);
+std::optional<NodeId> find_entry(const store::Store& store, EntryId entry);
+std::optional<Queued> find_queued(const store::Store& store, const store::Node& node);
+/// Folder in which the node counts: that of a local name, else of a server's; none for the root and
+/// for a node without names.
+NodeId counting_folder(const store::Store& store, NodeId id, const store::Node& node);
+/// Folder of the node's name on the server's side, none where it has none.
+NodeId server_folder(const store::Store& store, NodeId id);
+/// Whether the folder is the other one or, by what is shown, inside it.
+bool is_inside(const store::Store& store, NodeId folder, NodeId other);
+/// The facts for planner.h; those about circles only with `circles`.
+PlanFacts facts_of(const store::Store& store, NodeId id, bool circles);
+/// The step that is under way, if there is one.
+std::optional<Step> step_under_way(const store::Store& store, NodeId id, const store::Node& node);
+
+/// One change of the tree.
+class Edit {
+ public:
+  explicit Edit(TreeCore& tree_core) : core(tree_core), txn_(tree_core.store()) {}
+
+  store::Node node(NodeId id) const { return node_of(core.store(), id); }
+  std::optional<store::Node> find(NodeId id) const { return find_node(core.store(), id); }
+  std::optional<store::Name> name(NodeId folder, std::string_view text) const {
+    return find_name(core.store(), folder, text);
+  }
+  std::vector<store::Name> names(NodeId id) const { return names_of(core.store(), id); }
+  std::vector<store::Name> names_in(NodeId folder) const;
+  WallNs wall() const { return core.seams.clock.wall(); }
+  Time now() const { return core.seams.clock.now(); }
+
+  /// Every change of a record goes through here; keeps the counts above it.
+  void save(NodeId id, const store::Node& before, const store::Node& after);
+  template <class F>
+  void change(NodeId id, F&& apply) {
+    const auto before = node(id);
+    auto after = before;
+    apply(after);
+    save(id, before, after);
+  }
+  NodeId create(const store::Node& fresh);
+  /// Every change of a name goes through here; keeps the counts, and looks at both nodes at the
+  /// end.
+  void bind(NodeId folder, std::string_view name, store::Side side, NodeId id);
+  void flag(NodeId folder, std::string_view name, std::uint16_t bit, bool on);
+  void set_text(NodeId id, store::Text which, ByteView bytes);
+  void put_cell(store::Table table, std::uint64_t argument, std::uint64_t key, NodeId id);
+  void erase_cell(store::Table table, std::uint64_t argument, std::uint64_t key);
+  void set_entry(NodeId id, EntryId entry);
+
+  /// The node is looked at when the change is complete: into the queue, out of it, dropped.
+  void touch(NodeId id) { touched_.push_back(id); }
+  /// The same, and it was changed here now.
+  void changed(NodeId id);
+  void put_queued(const Queued& queued);
+  /// The place in the queue, with the step under way, goes to another node.
+  void move_queued(NodeId from, NodeId to);
+  void end_step(NodeId id);
+  /// Content here is given up, whole or partial.
+  void drop_content(NodeId id);
+  void want_content(NodeId id);
+  /// The server took it away, perhaps only for a moment: kept without a name for now.
+  void send_to_limbo(NodeId id);
+  void drop_expired_limbo();
+  std::uint64_t next_sequence() { return txn_.next_sequence(); }
+
+  /// Settles what was touched and commits.
+  void finish();
+
+  TreeCore& core;
+  TreeEffects effects;
+  /// Done after the commit.
+  std::vector<std::function<void()>> afterwards;
+
+ private:
+  void count(NodeId folder, const Counts& before, const Counts& after);
+  void settle(NodeId id);
+  void enqueue(NodeId id, const store::Node& node);
+  void dequeue(NodeId id);
+  void lose(NodeId id, store::Node node);
+  void take_effects();
+
+  store::Transaction txn_;
+  std::vector<NodeId> touched_;
+  std::set<NodeId> changed_;
+  std::set<NodeId> kept_;  // in limbo from now on
+  bool activity_moved_ = false;
+  std::uint64_t enqueued_ = 0;
+  std::uint64_t dequeued_ = 0;
+};
+
+/// Counts all activity anew, after something active has begun, ended or moved.  Few are active at a
+/// time. What the disk does not tell counts as no folder above.
+void recount_activity(TreeCore& core);
+
+// ---- parts of changes, used by several of them
+
+/// A name went away here: what the server has under it is to go, or is shown again.
+void leave_name(Edit& edit, NodeId folder, const std::string& name);
+/// A node now stands at a name: what does the server's side mean for it?
+void arrived_at(Edit& edit, NodeId folder, const std::string& name);
+/// The node becomes the next version of what the other one is on the server.
+void take_identity(Edit& edit, NodeId to, NodeId from);
+/// Whether that can be done without losing anything.
+bool can_take_identity(Edit& edit, NodeId to, NodeId from, bool from_is_shown);
+/// What the node is on the server is left to a record of its own, to be removed.
+void leave_tombstone(Edit& edit, NodeId id);
+/// The server has it no more, or it is not ours any more: it counts as never pushed.
+void forget_entry(Edit& edit, NodeId id);
+/// A new node for the entry takes all names; the old one keeps its handles and content.
+NodeId replace_node(Edit& edit, NodeId id);
+/// What waits at the node is dropped and the server's version shown, as remote.
+void show_servers(Edit& edit, NodeId id);
+void conflict(Edit& edit, NodeId id, std::string_view reason);
+void error_at(Edit& edit, NodeId id, std::string_view reason);
+/// A remote folder in which something is made takes the word of its nearest syncless or syncmore
+/// ancestor.
+void wake_folder(Edit& edit, NodeId folder);
+/// Before anything in the folder becomes synced: local folders from the root down become syncless.
+void sync_folders(Edit& edit, NodeId folder);
+/// The same directory on both sides, made apart: one from now on.
+void merge_folder(Edit& edit, NodeId id, NodeId hidden);
+void touch_folder(Edit& edit, NodeId folder);
+/// Removes the server's names beneath a folder record that is given up.
+void drop_subtree(Edit& edit, NodeId folder);
+void check_name(std::string_view name);
+/// A folder that is shown, for changes in it.
+store::Node folder_for_change(Edit& edit, NodeId folder);
+
+// ---- the changes, a source each (tree_*.cpp)
+
+NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::uint32_t mode,
+            const Maker& maker, std::string_view target);
+void link(Edit& edit, NodeId id, NodeId folder, const std::string& name);
+void unlink(Edit& edit, NodeId folder, const std::string& name);
+void remove_folder(Edit& edit, NodeId folder, const std::string& name);
+void rename(Edit& edit, NodeId from, const std::string& name, NodeId to,
+            const std::string& new_name, unsigned flags);
+void set_attributes(Edit& edit, NodeId id, const AttributeChange& change);
+void set_xattr(Edit& edit, NodeId id, const std::string& name, std::string_view value, int flags);
+void remove_xattr(Edit& edit, NodeId id, const std::string& name);
+void set_status(Edit& edit, NodeId id, Status to);
+void start(Edit& edit);
+TreeCore::Numbers reserve_content_numbers(Edit& edit);
+
+void content_written(Edit& edit, NodeId id, std::uint64_t size);
+void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled);
+void set_open_for_write(Edit& edit, NodeId id, bool on);
+
+void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries);
+void changed_by_server(Edit& edit, const proto::Change& change);
+void entry_from_server(Edit& edit, const proto::Entry& entry);
+void forget_listings(Edit& edit);
+/// The server's side of the node is gone altogether.
+void vanish(Edit& edit, NodeId id);
+
+void step_begins(Edit& edit, const Step& step, OpId operation);
+void step_done(Edit& edit, const Step& step, const StepReceipt& receipt);
+void step_refused(Edit& edit, const Step& step, bool conflict, std::string_view sentence);
+void step_moot(Edit& edit, const Step& step);
+
+}  // namespace ebb::fusefs

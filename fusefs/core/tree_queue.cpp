@@ -1,0 +1,241 @@
+// Steps: what goes out, and what the server answered.
+#include <algorithm>
+#include <cerrno>
+
+#include "fusefs/core/queue_records.h"
+#include "fusefs/core/tree_edit.h"
+
+namespace ebb::fusefs {
+
+using store::Node;
+using store::Side;
+using store::Text;
+
+namespace {
+
+bool makes(const Step& step) {
+  const bool kind = step.kind == StepKind::push || step.kind == StepKind::make_folder ||
+                    step.kind == StepKind::make_symlink;
+  return kind && !step.entry;
+}
+
+/// The node that the step is about now; its identity may have gone to another one meanwhile.
+NodeId owner_of(Edit& edit, const Step& step) {
+  auto id = step.node;
+  auto& moved = edit.core.moved_steps;
+  for (auto it = moved.find(id); it != moved.end(); it = moved.find(id)) id = it->second;
+  return id;
+}
+
+void forget_moved(Edit& edit, const Step& step) {
+  edit.afterwards.push_back([&core = edit.core, id = step.node] {
+    auto from = id;
+    for (auto it = core.moved_steps.find(from); it != core.moved_steps.end();
+         it = core.moved_steps.find(from)) {
+      from = it->second;
+      core.moved_steps.erase(it);
+    }
+  });
+}
+
+void remember_done(Edit& edit, const Node& node) {
+  const auto queued = find_queued(edit.core.store(), node);
+  if (!queued || !queued->operation) return;
+  edit.afterwards.push_back([&core = edit.core, operation = queued->operation] {
+    core.done.push_back(operation);
+    if (core.done.size() > kDoneOperationsMax) core.done.pop_front();
+  });
+}
+
+bool server_has(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  if (!edit.find(folder)) return false;
+  const auto cell = edit.name(folder, name);
+  return cell && cell->server == id;
+}
+
+void set_server_name(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  if (!edit.find(folder)) return;
+  edit.bind(folder, name, Side::server, id);
+  const auto cell = edit.name(folder, name);
+  edit.flag(folder, name, kGoing, cell->local != id);
+}
+
+void clear_server_name(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  if (!server_has(edit, folder, name, id)) return;
+  edit.bind(folder, name, Side::server, {});
+  edit.flag(folder, name, kGoing, false);
+}
+
+}  // namespace
+
+void step_begins(Edit& edit, const Step& step, OpId operation) {
+  const auto id = owner_of(edit, step);
+  auto queued = find_queued(edit.core.store(), edit.node(id));
+  if (!queued) refuse(EINVAL, "a step of a node that is not queued");
+  queued->operation = operation;
+  queued->content_local = step.content_local;
+  queued->attributes_local = step.attributes_local;
+  edit.put_queued(*queued);
+  edit.set_text(id, Text::extra, pack_step(step));
+  // From now on the server may have it there: whatever happens to the name has to reckon with that.
+  const auto cell = edit.name(step.place_folder, step.place.name);
+  if (makes(step) && !(cell && cell->server)) {
+    set_server_name(edit, step.place_folder, step.place.name, id);
+  }
+}
+
+// ---- done
+
+namespace {
+
+/// The watch was faster, and took our own new entry for somebody else's.
+void absorb_twin(Edit& edit, NodeId id, EntryId entry) {
+  const auto twin = find_entry(edit.core.store(), entry);
+  if (!twin || *twin == id) return;
+  edit.set_entry(*twin, {});
+  for (const auto& name : edit.names(*twin)) {
+    if (name.server == *twin) edit.bind(name.folder, name.text, Side::server, id);
+    if (name.local == *twin) edit.bind(name.folder, name.text, Side::local, id);
+    const auto cell = edit.name(name.folder, name.text);
+    if (cell) edit.flag(name.folder, name.text, kGoing, cell->local != id);
+  }
+  if (edit.node(id).is_folder()) edit.change(id, [](Node& n) { n.set(store::kListed, false); });
+}
+
+void names_done(Edit& edit, NodeId id, const Step& step) {
+  const auto& from = step.from.name;
+  const auto& to = step.place.name;
+  switch (step.kind) {
+    case StepKind::link:
+      return set_server_name(edit, step.place_folder, to, id);
+    case StepKind::rename:
+      if (!server_has(edit, step.from_folder, from, id)) return;
+      clear_server_name(edit, step.from_folder, from, id);
+      return set_server_name(edit, step.place_folder, to, id);
+    case StepKind::exchange:
+      if (!server_has(edit, step.from_folder, from, id)) return;
+      if (!server_has(edit, step.place_folder, to, step.other)) return;
+      set_server_name(edit, step.from_folder, from, step.other);
+      return set_server_name(edit, step.place_folder, to, id);
+    case StepKind::remove:
+      return clear_server_name(edit, step.from_folder, from, id);
+    default:
+      if (makes(step)) set_server_name(edit, step.place_folder, to, id);
+  }
+}
+
+bool carries_versions(StepKind kind) {
+  return kind == StepKind::push || kind == StepKind::set_attributes ||
+         kind == StepKind::make_folder || kind == StepKind::make_symlink;
+}
+
+void content_done(Node& n, const Step& step, const StepReceipt& receipt) {
+  n.content_base = receipt.content_version;
+  n.content_server = std::max(n.content_server, receipt.content_version);
+  const bool same = n.content_local == step.content_local && receipt.content_is_ours;
+  if (!same) return;
+  n.set(store::kContentDirty, false);
+  n.hash_known = n.kind == Kind::file && step.kind == StepKind::push;
+  n.hash = n.hash_known ? receipt.hash : 0;
+}
+
+void versions_done(Edit& edit, NodeId id, const Step& step, const StepReceipt& receipt) {
+  if (!carries_versions(step.kind)) return;
+  edit.change(id, [&](Node& n) {
+    if (step.kind != StepKind::set_attributes) content_done(n, step, receipt);
+    n.attributes_base = receipt.attributes_version;
+    n.attributes_server = std::max(n.attributes_server, receipt.attributes_version);
+    if (n.attributes_local == step.attributes_local) n.set(store::kAttributesDirty, false);
+    n.set(store::kError, false);
+  });
+}
+
+/// Somebody's change came on top of ours before our receipt did.  It was no conflict after all.
+void look_beyond(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  if (node.kind != Kind::file || node.has(store::kContentDirty)) return;
+  if (node.content_server <= node.content_base) return;
+  edit.change(id, [](Node& n) { n.set(store::kConflict, false); });
+  edit.set_text(id, Text::reason, {});
+  edit.effects.unsure.push_back(id);
+}
+
+}  // namespace
+
+void step_done(Edit& edit, const Step& step, const StepReceipt& receipt) {
+  const auto id = owner_of(edit, step);
+  forget_moved(edit, step);
+  const auto node = edit.find(id);
+  if (!node) return;
+  remember_done(edit, *node);
+  edit.end_step(id);
+  edit.touch(id);
+  if (step.entry && node->entry != step.entry) return;
+  if (makes(step)) {
+    absorb_twin(edit, id, receipt.entry);
+    edit.set_entry(id, receipt.entry);
+  }
+  names_done(edit, id, step);
+  versions_done(edit, id, step, receipt);
+  look_beyond(edit, id);
+}
+
+// ---- refused
+
+namespace {
+
+/// The deletion met something newer: that is shown again.
+void undo_removal(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  if (!node.is_folder()) return show_servers(edit, id);
+  for (const auto& name : edit.names(id)) {
+    if (name.server != id || name.local) continue;
+    edit.flag(name.folder, name.text, kGoing, false);
+    edit.bind(name.folder, name.text, Side::local, id);
+    edit.effects.names_changed.push_back({name.folder, name.text});
+  }
+  edit.change(id, [](Node& n) { n.set(store::kListed, false); });
+}
+
+/// It never came to be.
+void forget_making(Edit& edit, NodeId id, const Step& step) {
+  clear_server_name(edit, step.place_folder, step.place.name, id);
+}
+
+}  // namespace
+
+void step_refused(Edit& edit, const Step& step, bool is_conflict, std::string_view sentence) {
+  const auto id = owner_of(edit, step);
+  forget_moved(edit, step);
+  const auto node = edit.find(id);
+  if (!node) return;
+  edit.end_step(id);
+  edit.touch(id);
+  if (makes(step)) forget_making(edit, id, step);
+  if (step.entry && node->entry != step.entry) return;
+  if (edit.names(id).empty()) return;
+  if (step.kind == StepKind::remove && is_conflict && node->links == 0) {
+    return undo_removal(edit, id);
+  }
+  is_conflict ? conflict(edit, id, sentence) : error_at(edit, id, sentence);
+}
+
+void step_moot(Edit& edit, const Step& step) {
+  const auto id = owner_of(edit, step);
+  forget_moved(edit, step);
+  const auto node = edit.find(id);
+  if (!node) return;
+  edit.end_step(id);
+  edit.touch(id);
+  if (makes(step)) return forget_making(edit, id, step);
+  if (!step.entry || node->entry != step.entry) return;
+  if (step.kind == StepKind::remove) {
+    return clear_server_name(edit, step.from_folder, step.from.name, id);
+  }
+  for (const auto& name : edit.names(id)) {
+    if (name.server == id) clear_server_name(edit, name.folder, name.text, id);
+  }
+  vanish(edit, id);
+}
+
+}  // namespace ebb::fusefs

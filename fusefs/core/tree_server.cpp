@@ -1,0 +1,333 @@
+// The server's side: listings, changes of the watch, fresh words on entries.
+#include <algorithm>
+#include <cerrno>
+#include <map>
+
+#include "fusefs/core/queue_records.h"
+#include "fusefs/core/tree_edit.h"
+
+namespace ebb::fusefs {
+
+using store::Name;
+using store::Node;
+using store::Side;
+using store::Text;
+
+namespace {
+
+Kind kind_of(proto::EntryKind kind) {
+  return static_cast<Kind>(kind);
+}
+
+bool never_pushed(Edit& edit, NodeId id) {
+  return id && !edit.node(id).entry;
+}
+
+// ---- one entry
+
+void take_attributes(Edit& edit, NodeId id, Node& n, const proto::Entry& entry) {
+  if (entry.attributes_version <= n.attributes_base) return;
+  n.attributes_base = entry.attributes_version;
+  n.attributes_server = std::max(n.attributes_server, entry.attributes_version);
+  // The server's order decides: ours, when it is pushed, comes on top of this.
+  if (n.has(store::kAttributesDirty)) return;
+  n.mode = entry.attributes.mode & 07777;
+  n.uid = entry.attributes.uid;
+  n.gid = entry.attributes.gid;
+  if (!n.has(store::kContentDirty)) n.mtime = entry.attributes.mtime;
+  n.ctime = edit.wall();
+  if (unpack_xattrs(entry.attributes.xattrs)) {
+    edit.set_text(id, Text::xattrs, entry.attributes.xattrs);
+  }
+  edit.effects.attributes_changed.push_back(id);
+}
+
+/// A newer content of a node without changes of its own.
+void take_content(Edit& edit, NodeId id, const proto::Entry& entry) {
+  const auto old = edit.node(id);
+  const bool open = old.content != 0 && edit.core.seams.open(id);
+  if (open) id = replace_node(edit, id);
+  edit.drop_content(id);
+  edit.change(id, [&](Node& n) {
+    n.content_base = entry.content_version;
+    n.content_server = std::max(n.content_server, entry.content_version);
+    n.size = entry.size;
+    if (!n.has(store::kAttributesDirty)) n.mtime = entry.attributes.mtime;
+    n.ctime = edit.wall();
+    n.set(store::kConflict, false);
+  });
+  if (old.has(store::kConflict)) edit.set_text(id, Text::reason, {});
+  if (old.status == Status::sync) edit.want_content(id);
+  edit.effects.content_changed.push_back(id);
+  edit.touch(id);
+}
+
+void note_versions(Edit& edit, NodeId id, const proto::Entry& entry) {
+  const bool newer = entry.content_version > edit.node(id).content_server;
+  edit.change(
+      id, [&](Node& n) { n.content_server = std::max(n.content_server, entry.content_version); });
+  if (newer) conflict(edit, id, "changed here and on the server");
+}
+
+void apply_entry(Edit& edit, NodeId id, const proto::Entry& entry) {
+  const auto before = edit.node(id);
+  if (kind_of(entry.kind) != before.kind) return;
+  auto after = before;
+  take_attributes(edit, id, after, entry);
+  if (before.kind != Kind::file) {
+    after.content_base = after.content_server =
+        std::max(after.content_server, entry.content_version);
+  }
+  edit.save(id, before, after);
+  if (before.kind != Kind::file || entry.content_version <= before.content_base) return;
+  if (before.has(store::kContentDirty)) return note_versions(edit, id, entry);
+  take_content(edit, id, entry);
+}
+
+NodeId make_remote(Edit& edit, const proto::Entry& entry) {
+  Node n;
+  n.kind = kind_of(entry.kind);
+  n.status = n.kind == Kind::symlink ? Status::sync : Status::remote;
+  n.mode = entry.attributes.mode & 07777;
+  n.uid = entry.attributes.uid;
+  n.gid = entry.attributes.gid;
+  n.mtime = entry.attributes.mtime;
+  n.ctime = edit.wall();
+  n.size = n.kind == Kind::symlink ? entry.target.size() : entry.size;
+  n.content_base = n.content_server = entry.content_version;
+  n.attributes_base = n.attributes_server = entry.attributes_version;
+  n.set(store::kWhole, n.kind == Kind::symlink);
+  const auto id = edit.create(n);
+  edit.set_entry(id, entry.id);
+  if (unpack_xattrs(entry.attributes.xattrs)) {
+    edit.set_text(id, Text::xattrs, entry.attributes.xattrs);
+  }
+  if (n.kind == Kind::symlink) edit.set_text(id, Text::target, as_bytes(entry.target));
+  return id;
+}
+
+// ---- a name comes
+
+/// A folder that was deleted here has more in it than was known: it stays.
+void revive_folder(Edit& edit, NodeId folder) {
+  for (int depth = 0; folder && depth < kDepthMax; ++depth) {
+    if (folder == kRootNode || edit.node(folder).links > 0) return;
+    NodeId above;
+    for (const auto& name : edit.names(folder)) {
+      if (name.server != folder || (name.flags & kGoing) == 0) continue;
+      above = name.folder;
+      if (name.local) continue;
+      edit.flag(name.folder, name.text, kGoing, false);
+      edit.bind(name.folder, name.text, Side::local, folder);
+      edit.effects.names_changed.push_back({name.folder, name.text});
+    }
+    folder = above;
+  }
+}
+
+void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  edit.bind(folder, name, Side::local, id);
+  edit.effects.names_changed.push_back({folder, name});
+}
+
+void new_entry(Edit& edit, NodeId folder, const std::string& name, const proto::Entry& entry) {
+  revive_folder(edit, folder);
+  const auto id = make_remote(edit, entry);
+  edit.bind(folder, name, Side::server, id);
+  edit.flag(folder, name, kGoing, false);
+  const auto cell = edit.name(folder, name);
+  if (!cell->local) return show(edit, folder, name, id);
+  arrived_at(edit, folder, name);
+  edit.effects.attributes_changed.push_back(edit.name(folder, name)->local);
+}
+
+/// Whether a change of names made here waits, so that the server's is only recorded.
+bool names_wait(Edit& edit, NodeId id) {
+  for (const auto& name : edit.names(id)) {
+    if (name.local == id && name.server != id) return true;
+    if (name.server == id && (name.flags & kGoing) != 0) return true;
+  }
+  return false;
+}
+
+void resume(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  const bool wants = node.kind == Kind::file && node.status == Status::sync &&
+                     !node.has(store::kWhole) && !node.has(store::kContentDirty);
+  if (node.has(store::kOrphan) && wants) edit.want_content(id);
+}
+
+void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  const bool waits = names_wait(edit, id);
+  if (!waits) revive_folder(edit, folder);
+  resume(edit, id);
+  edit.bind(folder, name, Side::server, id);
+  const auto cell = edit.name(folder, name);
+  if (cell->local == id) return edit.flag(folder, name, kGoing, false);
+  edit.flag(folder, name, kGoing, waits);
+  if (waits) return;
+  if (!cell->local) return show(edit, folder, name, id);
+  arrived_at(edit, folder, name);
+}
+
+void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id);
+
+void name_set(Edit& edit, NodeId folder, const std::string& text, const proto::Entry& entry) {
+  if (entry.kind == proto::EntryKind::none) return;
+  const auto known = find_entry(edit.core.store(), entry.id);
+  const auto cell = edit.name(folder, text);
+  const auto stands = cell ? cell->server : NodeId{};
+  // Perhaps it is the one that is being made: the receipt will tell.
+  if (!known && stands && never_pushed(edit, stands)) return;
+  if (known) apply_entry(edit, *known, entry);
+  const auto id = find_entry(edit.core.store(), entry.id);
+  if (id && stands == *id) return;
+  if (id && edit.name(folder, text) && edit.name(folder, text)->server == *id) return;
+  if (stands) name_gone(edit, folder, text, stands);
+  if (id) return known_entry(edit, folder, text, *id);
+  new_entry(edit, folder, text, entry);
+}
+
+// ---- a name goes
+
+bool has_server_name(Edit& edit, NodeId id) {
+  const auto names = edit.names(id);
+  return std::any_of(names.begin(), names.end(), [&](const Name& n) { return n.server == id; });
+}
+
+void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id) {
+  const auto before = edit.name(folder, text);
+  edit.bind(folder, text, Side::server, {});
+  edit.flag(folder, text, kGoing, false);
+  if (!has_server_name(edit, id)) return vanish(edit, id);
+  if (before->local != id) return;
+  edit.bind(folder, text, Side::local, {});
+  edit.effects.names_changed.push_back({folder, text});
+}
+
+void hide_names(Edit& edit, NodeId id) {
+  for (const auto& name : edit.names(id)) {
+    if (name.local != id) continue;
+    edit.bind(name.folder, name.text, Side::local, {});
+    edit.effects.names_changed.push_back({name.folder, name.text});
+    const auto cell = edit.name(name.folder, name.text);
+    const bool hidden = cell && cell->server && (cell->flags & (kGoing | store::kAbsent)) == 0;
+    if (hidden) edit.bind(name.folder, name.text, Side::local, cell->server);
+  }
+}
+
+/// Anything in the folder, at any depth, that the server does not have and never had.
+bool holds_ours(Edit& edit, NodeId folder) {
+  for (const auto& name : edit.names_in(folder)) {
+    if (!name.local) continue;
+    const auto node = edit.node(name.local);
+    if (!is_synced(node.status) || !node.entry || node.has(store::kContentDirty)) return true;
+    if (name.server != name.local) return true;
+    if (node.is_folder() && holds_ours(edit, name.local)) return true;
+  }
+  return false;
+}
+
+void vanish_inside(Edit& edit, NodeId folder) {
+  for (const auto& name : edit.names_in(folder)) {
+    const auto cell = edit.name(folder, name.text);
+    if (cell && cell->server) name_gone(edit, folder, name.text, cell->server);
+  }
+}
+
+bool outlives_server(Edit& edit, NodeId id, const Node& node) {
+  if (node.links == 0) return false;
+  if (node.is_folder()) return holds_ours(edit, id);
+  return node.has(store::kContentDirty);
+}
+
+}  // namespace
+
+void vanish(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  if (!node.entry) return edit.touch(id);
+  if (outlives_server(edit, id, node)) {
+    forget_entry(edit, id);
+    if (node.is_folder()) vanish_inside(edit, id);
+    return edit.changed(id);
+  }
+  const bool deleted_here = node.links == 0 && node.has(store::kQueued);
+  edit.end_step(id);
+  hide_names(edit, id);
+  deleted_here ? edit.touch(id) : edit.send_to_limbo(id);
+}
+
+namespace {
+
+bool is_echo(Edit& edit, const proto::Change& change) {
+  const auto& core = edit.core;
+  if (!core.options.client || change.by != core.options.client || !change.operation) return false;
+  return std::find(core.done.begin(), core.done.end(), change.operation) != core.done.end();
+}
+
+void apply_name_change(Edit& edit, const proto::Change& change) {
+  const auto folder = find_entry(edit.core.store(), change.place.folder);
+  if (!folder || !edit.node(*folder).is_folder()) return;
+  const auto& text = change.place.name;
+  if (change.kind == proto::ChangeKind::name_set) {
+    const bool known = find_entry(edit.core.store(), change.entry.id).has_value();
+    if (known || edit.node(*folder).has(store::kListed)) {
+      name_set(edit, *folder, text, change.entry);
+    }
+    return;
+  }
+  const auto cell = edit.name(*folder, text);
+  if (!cell || !cell->server) return;
+  const auto node = edit.node(cell->server);
+  if (node.entry && node.entry == change.entry.id) name_gone(edit, *folder, text, cell->server);
+}
+
+}  // namespace
+
+void changed_by_server(Edit& edit, const proto::Change& change) {
+  edit.drop_expired_limbo();
+  if (is_echo(edit, change)) return;
+  if (change.kind != proto::ChangeKind::entry_changed) return apply_name_change(edit, change);
+  entry_from_server(edit, change.entry);
+}
+
+void entry_from_server(Edit& edit, const proto::Entry& entry) {
+  const auto id = find_entry(edit.core.store(), entry.id);
+  if (id) apply_entry(edit, *id, entry);
+}
+
+void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries) {
+  edit.drop_expired_limbo();
+  if (!edit.node(folder).is_folder()) refuse(ENOTDIR);
+  std::map<std::string_view, EntryId> listed;
+  for (const auto& [name, entry] : entries) {
+    check_name(name);
+    listed.emplace(name, entry.id);
+    name_set(edit, folder, name, entry);
+  }
+  for (const auto& name : edit.names_in(folder)) {
+    if (!name.server || never_pushed(edit, name.server)) continue;
+    const auto it = listed.find(name.text);
+    const bool there = it != listed.end() && it->second == edit.node(name.server).entry;
+    if (!there) name_gone(edit, folder, name.text, name.server);
+  }
+  edit.change(folder, [](Node& n) { n.set(store::kListed); });
+}
+
+void forget_listings(Edit& edit) {
+  std::vector<NodeId> folders{kRootNode};
+  while (!folders.empty()) {
+    const auto folder = folders.back();
+    folders.pop_back();
+    const auto node = edit.find(folder);
+    if (!node || !node->is_folder()) continue;
+    if (node->entry) edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
+    need(edit.core.store().list(folder, 0, [&](const Name& name) {
+      if (name.local) folders.push_back(name.local);
+      if (name.server && name.server != name.local) folders.push_back(name.server);
+      return true;
+    }));
+  }
+}
+
+}  // namespace ebb::fusefs
