@@ -1,0 +1,355 @@
+#include "fusefs/core/contents.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+
+#include "base/check.h"
+#include "fusefs/core/core.h"
+
+namespace ebb::fusefs {
+namespace {
+
+bool overlaps(const std::vector<Range>& claims, Range range) {
+  return std::any_of(claims.begin(), claims.end(), [&](const Range& claim) {
+    return claim.begin < range.end && range.begin < claim.end;
+  });
+}
+
+}  // namespace
+
+RangeSet OpenContent::landable(Range range) const {
+  range.end = std::min(range.end, size);
+  if (whole || range.empty()) return {};
+  RangeSet free = here.missing_in(range);
+  for (const auto& claim : writing) free.remove(claim);
+  for (const auto& claim : landing) free.remove(claim);
+  return free;
+}
+
+Result<ContentPtr> Contents::get(NodeId node) {
+  if (auto open = find(node)) return open;
+  auto record = core_.tree->node(node);
+  if (!record) return pass(record.error());
+  if (record->is_folder()) return fail_errno(EISDIR);
+  if (record->kind != Kind::file) return fail_errno(EINVAL, "not a regular file");
+  auto content = std::make_shared<OpenContent>();
+  content->node = node;
+  if (auto done = load(*content, *record); !done) return pass(done.error());
+  table_.emplace(node, content);
+  return content;
+}
+
+Result<> Contents::load(OpenContent& content, const store::Node& node) const {
+  content.number = node.content;
+  content.size = node.size;
+  content.whole = node.size == 0 || (node.has(store::kWhole) && node.content != 0);
+  content.write_marked = node.has(store::kOpenForWrite);
+  if (content.whole || node.content == 0) return {};
+  auto text = core_.store->text(content.node, store::Text::extents);
+  if (!text) return pass(as_errno(text.error()));
+  if (text->empty()) return {};
+  auto extents = store::unpack_extents(*text);
+  if (!extents) return fail_errno(EIO, "the record of what is here is damaged");
+  content.extents = std::move(*extents);
+  content.here = content.extents.here();
+  content.unsettled = false;
+  return {};
+}
+
+ContentPtr Contents::find(NodeId node) const {
+  const auto it = table_.find(node);
+  return it == table_.end() ? nullptr : it->second;
+}
+
+void Contents::tidy(NodeId node) {
+  const auto it = table_.find(node);
+  if (it == table_.end()) return;
+  auto& content = it->second;
+  if (content.use_count() > 1 || !content->readers.empty() || content->opening) return;
+  // Many that wait for their settling must not keep as many files open.
+  content->file.reset();
+  if (!content->unsettled) table_.erase(it);
+}
+
+void Contents::detach(const ContentPtr& content) {
+  content->detached = true;
+  content->stale = true;
+  ++content->generation;
+  const auto it = table_.find(content->node);
+  if (it != table_.end() && it->second == content) table_.erase(it);
+  fail_readers(content, fail_errno(ESTALE, "the file has another content now"));
+}
+
+void Contents::revalidate(NodeId node) {
+  const auto content = find(node);
+  if (!content || content->opening) return;
+  const auto record = core_.tree->node(node);
+  const bool same = record && record->content == content->number && record->size == content->size;
+  if (!same) detach(content);
+}
+
+void Contents::dropped(std::uint64_t number) {
+  for (const auto& [node, content] : table_) {
+    if (content->number != number) continue;
+    const ContentPtr gone = content;
+    detach(gone);
+    return;
+  }
+}
+
+void Contents::replaced(NodeId node) {
+  const auto content = find(node);
+  if (!content) return;
+  content->stale = true;
+  fail_readers(content, fail_errno(ESTALE, "the server has a newer version of this file"));
+}
+
+Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
+  core_.moved.wait(lock, [&] { return !content->opening; });
+  if (content->file) return {};
+  if (content->detached) return fail_errno(ESTALE);
+  const bool make = content->number == 0;
+  const std::uint64_t number = make ? core_.tree->new_content_number() : content->number;
+  const std::uint64_t size = content->size;
+  content->opening = true;
+  Result<std::unique_ptr<File>> file = fail_errno(EIO);
+  {
+    const Unlocked open(lock);
+    file = make ? core_.content_files.create(number, size) : core_.content_files.open(number);
+    // A power cut may have kept the record and lost the file, or its end: nothing that was synced.
+    if (!file && is_errno(file.error(), ENOENT)) file = core_.content_files.create(number, size);
+    if (file && !make) {
+      // Or a crash came between a change of the file and its record, which counts.  Nobody has it
+      // open.
+      const auto has = (*file)->size();
+      if (has && *has != size) {
+        if (auto fitted = (*file)->truncate(size); !fitted) file = pass(fitted.error());
+      }
+    }
+  }
+  content->opening = false;
+  core_.moved.notify_all();
+  if (!file) return pass(as_errno(file.error()));
+  content->file = std::move(*file);
+  if (!make) return {};
+  content->new_file = true;
+  if (auto done = core_.tree->set_content(content->node, number); !done) {
+    content->file.reset();
+    core_.garbage.add(number);
+    return done;
+  }
+  content->number = number;
+  return {};
+}
+
+void Contents::wait_for_claims(Lock& lock, const ContentPtr& content, Range range) {
+  core_.moved.wait(lock, [&] {
+    return !overlaps(content->landing, range) && !overlaps(content->writing, range);
+  });
+}
+
+Result<> Contents::prepare_write(Lock& lock, const ContentPtr& content) {
+  if (content->write_marked) return {};
+  const auto node = core_.tree->node(content->node);
+  if (!node) return pass(node.error());
+  if (auto done = core_.tree->set_open_for_write(content->node, true); !done) return done;
+  content->write_marked = true;
+  if (node->has(store::kContentDirty)) return {};
+  const Unlocked open(lock);
+  return core_.store->sync();
+}
+
+Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
+                                    ByteView bytes, bool append) {
+  if (bytes.empty()) return std::size_t{0};
+  if (auto done = open_file(lock, content); !done) return pass(done.error());
+  if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
+  // Where an append goes is known when no other write can move the end.
+  if (append) wait_for_claims(lock, content, {0, UINT64_MAX});
+  if (append) offset = content->size;
+  if (offset > INT64_MAX - bytes.size()) return fail_errno(EFBIG);
+  const Range range{offset, offset + bytes.size()};
+  wait_for_claims(lock, content, range);
+  if (append && offset != content->size) return write(lock, content, offset, bytes, true);
+  content->writing.push_back(range);
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    done = content->file->write_at(offset, bytes);
+  }
+  content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
+  core_.moved.notify_all();
+  // What failed may have changed bytes all the same: where some were here, the content is dirty.
+  const std::uint64_t new_size = done ? std::max(content->size, range.end) : content->size;
+  auto recorded = written(content, done ? range : Range{}, new_size);
+  if (!done) return pass(as_errno(done.error()));
+  if (!recorded) return pass(recorded.error());
+  return bytes.size();
+}
+
+Result<> Contents::written(const ContentPtr& content, Range range, std::uint64_t new_size) {
+  ++content->writes;
+  const std::uint64_t old_size = content->size;
+  if (new_size > old_size) {
+    range.begin = range.empty() ? old_size : std::min(range.begin, old_size);
+    range.end = std::max(range.end, new_size);
+  }
+  content->size = new_size;
+  if (!content->whole && !range.empty()) {
+    content->extents.recent.add(range);
+    content->here.add(range);
+    content->unchecked.remove(range);
+    // Told before the size: a record of bytes behind the end harms nobody.
+    if (auto done = record_here(content); !done) return done;
+    mark_unsettled(content);
+  }
+  answer_readers(content);
+  restamp(content);
+  return core_.tree->content_written(content->node, new_size);
+}
+
+Result<> Contents::record_here(const ContentPtr& content) {
+  RangeSet recorded = content->extents.here();
+  if (recorded.contains(content->all())) {
+    content->whole = true;
+    content->want_now.clear();
+    content->want_ahead.clear();
+    content->want_all = false;
+    return core_.tree->set_here(content->node, {}, true, content->extents.recent.empty());
+  }
+  return core_.tree->set_here(content->node, store::pack(content->extents), false,
+                              content->extents.recent.empty());
+}
+
+Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t size) {
+  if (size > INT64_MAX) return fail_errno(EFBIG);
+  // Alone with it: cut to nothing by exchanging the file, so that a power cut finds the old or the
+  // new.
+  if (size == 0 && content->size != 0 && !core_.inodes.open(content->node)) {
+    return empty_anew(content);
+  }
+  if (auto done = open_file(lock, content); !done) return done;
+  if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
+  const Range claim{std::min(size, content->size), UINT64_MAX};
+  wait_for_claims(lock, content, claim);
+  content->writing.push_back(claim);
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    done = content->file->truncate(size);
+  }
+  content->writing.erase(std::find(content->writing.begin(), content->writing.end(), claim));
+  core_.moved.notify_all();
+  if (!done) return pass(as_errno(done.error()));
+  if (size < content->size) {
+    const Range gone{size, UINT64_MAX};
+    for (auto* set : {&content->extents.settled, &content->extents.recent, &content->unchecked,
+                      &content->here, &content->want_now, &content->want_ahead}) {
+      set->remove(gone);
+    }
+    content->size = size;
+    if (!content->whole) {
+      if (auto recorded = record_here(content); !recorded) return recorded;
+    }
+  }
+  return written(content, {}, size);
+}
+
+Result<> Contents::empty_anew(const ContentPtr& content) {
+  // Whoever reads or pulls goes on with the old object, which is detached.
+  const NodeId node = content->node;
+  const std::uint64_t old = content->number;
+  // The size first: a crash in between leaves an empty file with more in its content file, which is
+  // cut when it is opened.
+  if (auto done = core_.tree->content_written(node, 0); !done) return done;
+  if (auto done = core_.tree->set_here(node, {}, true, true); !done) return done;
+  detach(content);
+  if (old == 0) return {};
+  if (auto done = core_.tree->set_content(node, 0); !done) return done;
+  core_.garbage.add(old);
+  return {};
+}
+
+Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint64_t offset,
+                                ByteView bytes) {
+  const Range arrived{offset, offset + bytes.size()};
+  if (content->landable(arrived).empty()) return RangeSet{};
+  if (auto done = open_file(lock, content); !done) return pass(done.error());
+  if (content->detached) return fail_errno(ESTALE);
+  const auto parts = content->landable(arrived).list();
+  content->landing.insert(content->landing.end(), parts.begin(), parts.end());
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    for (const auto& part : parts) {
+      if (!done) break;
+      done = content->file->write_at(part.begin, bytes.subspan(part.begin - offset, part.size()));
+    }
+  }
+  for (const auto& part : parts) {
+    content->landing.erase(std::find(content->landing.begin(), content->landing.end(), part));
+  }
+  core_.moved.notify_all();
+  if (!done) return pass(as_errno(done.error()));
+  if (content->detached) return fail_errno(ESTALE);
+  RangeSet landed;
+  for (const auto& part : parts) {
+    landed.add(part);
+    content->unchecked.add(part);
+    content->here.add(part);
+  }
+  restamp(content);
+  answer_readers(content);
+  return landed;
+}
+
+Result<> Contents::checked(const ContentPtr& content, const RangeSet& landed) {
+  if (content->whole || content->detached) return {};
+  bool any = false;
+  for (const auto& range : landed.list()) {
+    for (const auto& part : content->unchecked.within(range).list()) {
+      content->extents.recent.add(part);
+      content->unchecked.remove(part);
+      any = true;
+    }
+  }
+  if (!any) return {};
+  mark_unsettled(content);
+  return record_here(content);
+}
+
+void Contents::taken_back(const ContentPtr& content, const RangeSet& landed) {
+  if (content->whole) return;
+  for (const auto& range : landed.list()) {
+    for (const auto& part : content->unchecked.within(range).list()) {
+      content->here.remove(part);
+      content->unchecked.remove(part);
+    }
+  }
+}
+
+void Contents::answer_readers(const ContentPtr& content) {
+  if (content->readers.empty()) return;
+  const Time deadline = core_.now() + core_.options.timeout;
+  std::vector<OpenContent::Reader> waiting;
+  waiting.swap(content->readers);
+  for (const auto& reader : waiting) {
+    const Range range{reader.range.begin, std::min(reader.range.end, content->size)};
+    if (range.empty() || content->is_here(range)) {
+      core_.waits.finish(reader.ticket, {});
+    } else if (core_.waits.waiting(reader.ticket)) {
+      core_.waits.extend(reader.ticket, deadline);
+      content->readers.push_back(reader);
+    }
+  }
+}
+
+void Contents::fail_readers(const ContentPtr& content, const Result<>& result) {
+  std::vector<OpenContent::Reader> waiting;
+  waiting.swap(content->readers);
+  for (const auto& reader : waiting) core_.waits.finish(reader.ticket, result);
+}
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,87 @@
+// All open contents: opening their files, reading, writing, cutting, landing what was pulled,
+// settling.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/bytes.h"
+#include "fusefs/core/lock.h"
+#include "fusefs/core/open_content.h"
+#include "store/node.h"
+
+namespace ebb::fusefs {
+
+struct Core;
+
+/// Under the client's lock; functions that take it release it during IO.
+class Contents {
+ public:
+  explicit Contents(Core& core) : core_(core) {}
+
+  /// The node's content, from the record when it is not open yet.  ESTALE, EISDIR …
+  Result<ContentPtr> get(NodeId node);
+  ContentPtr find(NodeId node) const;
+  /// Drops it from memory when only the table has it and nothing waits.
+  void tidy(NodeId node);
+  /// The tree may have given the node another content: then this one is detached, and so are its
+  /// pulls.
+  void revalidate(NodeId node);
+  /// A content file is given up: its content is detached.
+  void dropped(std::uint64_t number);
+  /// The node lost its name to a newer version: what is not here will never come.
+  void replaced(NodeId node);
+
+  /// Opens or makes the file.
+  Result<> open_file(Lock& lock, const ContentPtr& content);
+  Result<std::size_t> write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
+                            ByteView bytes, bool append);
+  Result<> set_size(Lock& lock, const ContentPtr& content, std::uint64_t size);
+  /// Before the first change of a clean content: a crash must not leave changed bytes that count as
+  /// clean.
+  Result<> prepare_write(Lock& lock, const ContentPtr& content);
+  Result<> allocate(Lock& lock, const ContentPtr& content, int mode, Range range);
+  /// The last writer is gone.
+  void writers_gone(const ContentPtr& content);
+  /// A file that was handed out for passthrough may have been written without us.
+  void look_at_file(const ContentPtr& content);
+  /// A writer got the file itself; from now on look_at_file() matters.  Pairs with taking one off
+  /// handed_out.
+  void hand_out(const ContentPtr& content);
+
+  /// What a pull brought.  Answers the range set that was taken, so that it can be taken back;
+  /// ESTALE when the content is detached.
+  Result<RangeSet> land(Lock& lock, const ContentPtr& content, std::uint64_t offset,
+                        ByteView bytes);
+  /// The session's hash was right: the store is told.  Or wrong: the bytes are no more here.
+  Result<> checked(const ContentPtr& content, const RangeSet& landed);
+  void taken_back(const ContentPtr& content, const RangeSet& landed);
+
+  /// Content and its folder entries are on disk when it returns, and the store (not synced) knows.
+  Result<> sync(Lock& lock, const ContentPtr& content);
+  Time next_deadline() const { return settle_at_; }
+  /// What was unsettled for a while is synced and believed from then on.
+  void settle(Lock& lock, bool now_all = false);
+  /// Wakes readers whose bytes have come.
+  void answer_readers(const ContentPtr& content);
+  void fail_readers(const ContentPtr& content, const Result<>& result);
+
+ private:
+  Result<> load(OpenContent& content, const store::Node& node) const;
+  Result<> record_here(const ContentPtr& content);
+  Result<> empty_anew(const ContentPtr& content);
+  void mark_unsettled(const ContentPtr& content);
+  void detach(const ContentPtr& content);
+  void restamp(const ContentPtr& content);
+  Result<> zero_out(Lock& lock, const ContentPtr& content, Range range);
+  void wait_for_claims(Lock& lock, const ContentPtr& content, Range range);
+  Result<> written(const ContentPtr& content, Range range, std::uint64_t new_size);
+
+  Core& core_;
+  std::map<NodeId, ContentPtr> table_;
+  std::vector<NodeId> unsettled_;
+  Time settle_at_ = kNever;
+};
+
+}  // namespace ebb::fusefs

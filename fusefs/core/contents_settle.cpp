@@ -1,0 +1,185 @@
+// What is here becomes what is believed after a power cut: content files synced first, then
+// recorded.
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "fusefs/core/contents.h"
+#include "fusefs/core/core.h"
+
+namespace ebb::fusefs {
+namespace {
+
+constexpr Duration kSettleAfter = std::chrono::seconds(1);
+/// From this many on one syncfs is cheaper than a sync for each.
+constexpr std::size_t kSyncAllFrom = 4;
+
+std::string folder_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+FileStamp stamp_of(const File& file) {
+  struct stat now {};
+  if (file.fd() < 0 || ::fstat(file.fd(), &now) != 0) return {};
+  return {static_cast<std::uint64_t>(now.st_size),
+          WallNs{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
+}
+
+}  // namespace
+
+void Contents::mark_unsettled(const ContentPtr& content) {
+  if (content->unsettled) return;
+  content->unsettled = true;
+  unsettled_.push_back(content->node);
+  if (settle_at_ != kNever) return;
+  settle_at_ = core_.now() + kSettleAfter;
+  core_.effects.wake = true;
+}
+
+Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
+  look_at_file(content);
+  if (content->number == 0 && content->size == 0) return {};
+  if (auto done = open_file(lock, content); !done) return done;
+  const store::Extents before = content->extents;
+  const std::uint64_t writes = content->writes;
+  const bool new_file = content->new_file;
+  const std::string folder = folder_of(core_.content_files.path(content->number));
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    done = content->file->sync();
+    if (done && new_file) done = core_.seams.io.sync_folder(folder);
+    if (done && new_file) done = core_.seams.io.sync_folder(folder_of(folder));
+  }
+  if (!done) return pass(as_errno(done.error()));
+  content->new_file = false;
+  if (content->detached || !content->unsettled) return {};
+  for (const auto& range : before.recent.list()) {
+    for (const auto& part : content->extents.recent.within(range).list()) {
+      content->extents.settled.add(part);
+      content->extents.recent.remove(part);
+    }
+  }
+  if (content->writes != writes && !content->whole) return record_here(content);
+  content->unsettled = false;
+  return record_here(content);
+}
+
+void Contents::settle(Lock& lock, bool now_all) {
+  if (unsettled_.empty() || (!now_all && core_.now() < settle_at_)) return;
+  std::vector<NodeId> nodes;
+  nodes.swap(unsettled_);
+  settle_at_ = kNever;
+  const bool all_at_once = nodes.size() >= kSyncAllFrom;
+  std::map<NodeId, std::uint64_t> writes;
+  for (const NodeId node : nodes) {
+    if (const auto content = find(node)) writes[node] = content->writes;
+  }
+  if (all_at_once) {
+    const Unlocked open(lock);
+    if (auto done = core_.content_files.sync_all(); !done) {
+      log_warn("contents are not on disk: {}", done.error().message());
+      writes.clear();
+    }
+  }
+  for (const NodeId node : nodes) {
+    const auto content = find(node);
+    if (!content || !content->unsettled) continue;
+    Result<> done;
+    if (!all_at_once) {
+      done = sync(lock, content);
+    } else if (writes.count(node) != 0 && writes[node] == content->writes) {
+      // A pull may have landed since; its bytes are in `recent` only when that was before the sync
+      // or after it, which cannot be told apart for a partial content: that one waits for its own
+      // sync.
+      if (content->whole) {
+        content->extents = {content->here, {}};
+        content->unsettled = content->new_file = false;
+        done = core_.tree->set_here(node, {}, true, true);
+      } else {
+        done = sync(lock, content);
+      }
+    }
+    if (!done) log_warn("a content stays unsettled: {}", done.error().message());
+    if (content->unsettled && !content->detached) {
+      content->unsettled = false;
+      mark_unsettled(content);
+    }
+  }
+  for (const NodeId node : nodes) tidy(node);
+}
+
+void Contents::writers_gone(const ContentPtr& content) {
+  if (!content->write_marked || content->detached) return;
+  content->write_marked = false;
+  if (auto done = core_.tree->set_open_for_write(content->node, false); !done) {
+    log_warn("a writer's mark stays: {}", done.error().message());
+  }
+}
+
+void Contents::hand_out(const ContentPtr& content) {
+  if (content->handed_out++ == 0) restamp(content);
+}
+
+void Contents::restamp(const ContentPtr& content) {
+  if (content->handed_out != 0 && content->file) content->stamp = stamp_of(*content->file);
+}
+
+void Contents::look_at_file(const ContentPtr& content) {
+  const bool may_differ = content->handed_out != 0 && content->file && content->file->fd() >= 0 &&
+                          content->writing.empty() && !content->detached;
+  if (!may_differ) return;
+  const FileStamp now = stamp_of(*content->file);
+  if (now == content->stamp) return;
+  content->stamp = now;
+  content->size = now.size;
+  ++content->writes;
+  if (auto done = core_.tree->content_written(content->node, now.size); !done) {
+    log_warn("a change of a content is not recorded: {}", done.error().message());
+  }
+}
+
+Result<> Contents::allocate(Lock& lock, const ContentPtr& content, int mode, Range range) {
+  const bool keep = (mode & FALLOC_FL_KEEP_SIZE) != 0;
+  const bool zero = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
+  const bool plain = (mode & ~FALLOC_FL_KEEP_SIZE) == 0;
+  const bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+  const bool zero_range = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
+  if (!plain && !punch && !zero_range) return fail_errno(EOPNOTSUPP);
+  if (range.empty()) return fail_errno(EINVAL);
+  if (range.end > INT64_MAX) return fail_errno(EFBIG);
+  if (!keep && range.end > content->size) {
+    const Range inside{range.begin, std::min(range.end, content->size)};
+    if (auto done = set_size(lock, content, range.end); !done) return done;
+    if (zero && !inside.empty()) return zero_out(lock, content, inside);
+    return {};
+  }
+  if (!zero)
+    return {};  // blocks are not reserved: the space a write needs is found when it is written
+  return zero_out(lock, content, {range.begin, std::min(range.end, content->size)});
+}
+
+Result<> Contents::zero_out(Lock& lock, const ContentPtr& content, Range range) {
+  if (range.empty()) return {};
+  if (auto done = open_file(lock, content); !done) return done;
+  if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
+  wait_for_claims(lock, content, range);
+  content->writing.push_back(range);
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    done = content->file->punch(range);
+  }
+  content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
+  core_.moved.notify_all();
+  auto recorded = written(content, done ? range : Range{}, content->size);
+  if (!done) return pass(as_errno(done.error()));
+  return recorded;
+}
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,53 @@
+#include "fusefs/core/inodes.h"
+
+#include "base/check.h"
+
+namespace ebb::fusefs {
+
+bool Inodes::forget(NodeId node, std::uint64_t times) {
+  const auto it = table_.find(node);
+  if (it == table_.end()) return false;
+  // The kernel is not ours to trust with an abort: too many forgets count as all.
+  it->second.lookups -= times < it->second.lookups ? times : it->second.lookups;
+  return drop_if_free(node);
+}
+
+void Inodes::opened(NodeId node, bool writer) {
+  auto& held = table_[node];
+  ++held.handles;
+  if (writer) ++held.writers;
+}
+
+bool Inodes::closed(NodeId node, bool writer) {
+  const auto it = table_.find(node);
+  CHECK(it != table_.end() && it->second.handles > 0);
+  --it->second.handles;
+  if (writer) {
+    CHECK(it->second.writers > 0);
+    --it->second.writers;
+  }
+  return drop_if_free(node);
+}
+
+bool Inodes::drop_if_free(NodeId node) {
+  const auto it = table_.find(node);
+  if (it->second.lookups != 0 || it->second.handles != 0) return false;
+  table_.erase(it);
+  return true;
+}
+
+bool Inodes::open(NodeId node) const {
+  return handles(node) != 0;
+}
+
+std::uint32_t Inodes::writers(NodeId node) const {
+  const auto it = table_.find(node);
+  return it == table_.end() ? 0 : it->second.writers;
+}
+
+std::uint32_t Inodes::handles(NodeId node) const {
+  const auto it = table_.find(node);
+  return it == table_.end() ? 0 : it->second.handles;
+}
+
+}  // namespace ebb::fusefs

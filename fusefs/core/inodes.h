@@ -1,0 +1,38 @@
+// What the kernel and applications hold of each node: the lookup count, and open handles.  Two
+// counters, because a node lives for either of them and its content may be exchanged only without
+// the second.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "base/ids.h"
+
+namespace ebb::fusefs {
+
+/// Under the client's lock.
+class Inodes {
+ public:
+  void looked_up(NodeId node, std::uint64_t times = 1) { table_[node].lookups += times; }
+  /// True when nobody holds the node any more.
+  bool forget(NodeId node, std::uint64_t times);
+  void opened(NodeId node, bool writer);
+  bool closed(NodeId node, bool writer);
+
+  bool in_use(NodeId node) const { return table_.count(node) != 0; }
+  bool open(NodeId node) const;
+  std::uint32_t writers(NodeId node) const;
+  std::uint32_t handles(NodeId node) const;
+
+ private:
+  struct Held {
+    std::uint64_t lookups = 0;
+    std::uint32_t handles = 0;
+    std::uint32_t writers = 0;
+  };
+  bool drop_if_free(NodeId node);
+
+  std::unordered_map<NodeId, Held> table_;
+};
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,136 @@
+#include "fusefs/core/listings.h"
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "fusefs/core/core.h"
+
+namespace ebb::fusefs {
+namespace {
+
+/// Entries of folders beneath that the server may send unasked: a walk then costs few round trips.
+constexpr std::uint32_t kBudget = 4096;
+/// Folders asked for at once; the others wait in the table.
+constexpr std::size_t kAskedAtOnce = 16;
+/// Unfinished pages of one request: a server that never says `last` cannot fill the memory.
+constexpr std::size_t kEntriesMax = 2'000'000;
+
+}  // namespace
+
+Ticket Listings::wait(NodeId folder, std::function<void(Ticket, const Result<>&)> resume,
+                      Ticket again) {
+  if (core_.link.away()) {
+    resume(again, fail_errno(EHOSTDOWN, "the server is out of reach"));
+    return 0;
+  }
+  const AskedPtr asked = ask(folder);
+  const Ticket ticket =
+      core_.waits.add(core_.now() + core_.options.timeout, std::move(resume), again);
+  if (ticket != 0) asked->waiters.push_back(ticket);
+  core_.effects.wake = true;
+  pump();
+  return ticket;
+}
+
+void Listings::want(NodeId folder) {
+  ask(folder);
+  pump();
+}
+
+Listings::AskedPtr Listings::ask(NodeId folder) {
+  auto& asked = asked_[folder];
+  if (!asked) {
+    asked = std::make_shared<Asked>();
+    asked->folder = folder;
+  }
+  return asked;
+}
+
+void Listings::ready() {
+  pump();
+}
+
+void Listings::lost() {
+  for (const auto& [folder, asked] : asked_) {
+    asked->session = 0;
+    asked->pages.clear();
+    asked->entries = 0;
+  }
+}
+
+void Listings::away() {
+  const auto all = std::exchange(asked_, {});
+  for (const auto& [folder, asked] : all) {
+    for (const Ticket ticket : asked->waiters) {
+      core_.waits.finish(ticket, fail_errno(EHOSTDOWN, "the server is out of reach"));
+    }
+  }
+}
+
+void Listings::pump() {
+  std::size_t under_way = 0;
+  for (const auto& [folder, asked] : asked_) under_way += asked->session != 0 ? 1 : 0;
+  // A copy: what cannot be asked for leaves the table.
+  const auto all = asked_;
+  for (const auto& [folder, asked] : all) {
+    if (under_way >= kAskedAtOnce || !core_.link.can_send()) return;
+    if (asked->session != 0) continue;
+    send(asked);
+    ++under_way;
+  }
+}
+
+void Listings::send(const AskedPtr& asked) {
+  const auto node = core_.tree->node(asked->folder);
+  if (!node) return finish(asked, pass(node.error()));
+  if (!node->entry) return finish(asked, {});
+  asked->entry = node->entry;
+  asked->session = core_.link.open_session(
+      [this, asked](Lock&, const proto::Body& body) { heard(asked, body); });
+  core_.link.send(asked->session, proto::List{node->entry, kBudget});
+}
+
+void Listings::heard(const AskedPtr& asked, const proto::Body& body) {
+  if (const auto* part = std::get_if<proto::ListPage>(&body)) return page(asked, *part);
+  const auto* error = std::get_if<proto::ErrorMessage>(&body);
+  if (error == nullptr) return;
+  // The server's word on a folder that went in the meantime comes by the watch; there is nothing in
+  // it now.
+  finish(asked, fail(proto::make_error_code(error->code), error->sentence));
+}
+
+void Listings::page(const AskedPtr& asked, const proto::ListPage& page) {
+  const Time deadline = core_.now() + core_.options.timeout;
+  for (const Ticket ticket : asked->waiters) core_.waits.extend(ticket, deadline);
+  Page& folder = asked->pages[page.folder];
+  if (page.first) folder = Page{{}, page.sequence};
+  folder.entries.insert(folder.entries.end(), page.entries.begin(), page.entries.end());
+  asked->entries += page.entries.size();
+  if (asked->entries > kEntriesMax && !page.last) {
+    core_.link.send(asked->session, proto::Cancel{});
+    return finish(asked, fail_errno(E2BIG, "the folder has too many entries"));
+  }
+  if (page.last) {
+    const Page complete = std::move(folder);
+    asked->pages.erase(page.folder);
+    asked->entries -= std::min(asked->entries, complete.entries.size());
+    if (const auto node = core_.tree->of_entry(page.folder)) {
+      auto done = core_.tree->listed_by_server(*node, complete.entries);
+      if (!done && *node == asked->folder) return finish(asked, done);
+      if (!done) log_warn("a folder's list cannot be worked in: {}", done.error().message());
+      core_.watching.again_after(page.folder, complete.sequence);
+      core_.pushes.queue_changed();
+    }
+  }
+  if (page.end) finish(asked, {});
+}
+
+void Listings::finish(const AskedPtr& asked, const Result<>& result) {
+  if (asked->session != 0) core_.link.close_session(asked->session);
+  const auto it = asked_.find(asked->folder);
+  if (it != asked_.end() && it->second == asked) asked_.erase(it);
+  for (const Ticket ticket : asked->waiters) core_.waits.finish(ticket, result);
+  pump();
+}
+
+}  // namespace ebb::fusefs

@@ -1,0 +1,84 @@
+// The content of one node while somebody has to do with it: a handle, a pull, a push, or the wait
+// for its data to be on disk.
+//
+// Invariants:
+//   - `here` is what may be read; settled and recent and unchecked make it up, or `whole` all of
+//   [0, size)
+//   - a byte that is being written to the file stands in `writing` or in `landing`; a pull lands
+//   only on bytes
+//     in neither set and not here, an application's write waits for what is landing under it: so a
+//     pull never overwrites what an application wrote
+//   - `unchecked` came in pull sessions whose hash has not been compared yet; the store is not told
+//   of it
+//   - while the bytes of `unchecked` wait for the hash, TCP (and TLS) vouch for them
+//   - `generation` moves when the file is exchanged; what was begun for an earlier one is dropped
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/file_io.h"
+#include "base/ranges.h"
+#include "fusefs/core/client.h"
+#include "store/content.h"
+
+namespace ebb::fusefs {
+
+/// Size and times of a content file that somebody may write without us (passthrough).
+struct FileStamp {
+  std::uint64_t size = 0;
+  WallNs mtime = 0;
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
+/// Under the client's lock.
+struct OpenContent {
+  NodeId node;
+  std::uint64_t number = 0;    // 0 = there is no file yet
+  std::shared_ptr<File> file;  // opened when first needed
+  bool opening = false;        // somebody is at it, without the lock
+  bool new_file = false;       // its folder entry is not on disk for sure
+  bool detached = false;       // the node has another content now; this one ends with its holders
+  std::uint64_t generation = 0;
+
+  std::uint64_t size = 0;
+  bool whole = false;
+  store::Extents extents;
+  RangeSet unchecked;
+  RangeSet here;
+  std::vector<Range> writing;
+  std::vector<Range> landing;
+
+  std::uint64_t writes = 0;   // by applications, for the settling to see that more came
+  std::uint64_t flushes = 0;  // flush and fsync, for the push to see that a state was completed
+  bool unsettled = false;
+  bool write_marked = false;     // the store knows that a writer has the file in hand
+  std::uint32_t handed_out = 0;  // writers that may write the file without us
+  FileStamp stamp;
+
+  // What is to be pulled, most urgent first.
+  bool stale = false;  // the server has this version no more
+  RangeSet want_now;
+  RangeSet want_ahead;
+  bool want_all = false;
+  RangeSet in_flight;
+  int failures = 0;
+  Time retry_at{};
+  struct Reader {
+    Ticket ticket = 0;
+    Range range;
+  };
+  std::vector<Reader> readers;
+
+  bool is_here(Range range) const { return whole || here.contains(range); }
+  Range all() const { return {0, size}; }
+  /// What of the range a pull may land on now.
+  RangeSet landable(Range range) const;
+  bool wanted() const { return !want_now.empty() || !want_ahead.empty() || want_all; }
+  std::uint64_t bytes_here() const { return whole ? size : here.within(all()).total(); }
+};
+using ContentPtr = std::shared_ptr<OpenContent>;
+
+}  // namespace ebb::fusefs

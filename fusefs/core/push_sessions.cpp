@@ -1,0 +1,313 @@
+// The talk with the server about operations that are recorded: requests, contents, receipts,
+// refusals.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "fusefs/core/core.h"
+#include "fusefs/core/pushes.h"
+
+namespace ebb::fusefs {
+namespace {
+
+/// Larger files wait for the server's word before their content follows.
+constexpr std::uint64_t kSendUnasked = 1u << 20;
+/// Content waits when this much has not left yet, so that a reader's request does not stand behind
+/// it.
+constexpr std::size_t kOutboxEnough = 2u << 20;
+/// Bytes of one content read and sent before the next one's turn.
+constexpr std::size_t kTurn = 1u << 20;
+constexpr Duration kRetryFirst = std::chrono::milliseconds(500);
+constexpr Duration kAnsweredAfter = std::chrono::milliseconds(500);
+/// So often a step is planned anew after the server contradicted, before it counts as a conflict.
+constexpr int kRefusalsMax = 4;
+
+}  // namespace
+
+bool Pushes::record(Lock& lock) {
+  std::vector<OperationPtr> begun;
+  for (const auto& [id, operation] : operations_) {
+    if (operation->phase == Operation::Phase::begun) begun.push_back(operation);
+  }
+  const bool answers = !answered_not_on_disk_.empty() && core_.now() >= sync_at_;
+  if (begun.empty() && !answers) return false;
+  const auto answered = std::exchange(answered_not_on_disk_, {});
+  const auto finishes = std::exchange(finishes_, {});
+  sync_at_ = kNever;
+  Result<> synced;
+  {
+    const Unlocked open(lock);
+    synced = core_.store->sync();
+  }
+  if (!synced) {
+    log_warn("the store is not on disk, nothing is pushed: {}", synced.error().message());
+    for (const auto& operation : begun) put_off(operation);
+    answered_not_on_disk_.insert(answered_not_on_disk_.end(), answered.begin(), answered.end());
+    finishes_.insert(finishes_.end(), finishes.begin(), finishes.end());
+    if (!answered_not_on_disk_.empty()) sync_at_ = core_.now() + kAnsweredAfter;
+    return false;
+  }
+  for (const auto& operation : begun) {
+    if (operation->phase == Operation::Phase::begun) operation->phase = Operation::Phase::recorded;
+  }
+  for (const OpId id : answered) outstanding_.erase(id);
+  for (const auto session : finishes) {
+    core_.link.send(session, proto::FileSyncFinish{});
+    core_.link.close_session(session);
+  }
+  return true;
+}
+
+OpId Pushes::answered() const {
+  if (outstanding_.empty()) return {};
+  return OpId(outstanding_.begin()->value - 1);
+}
+
+void Pushes::send_recorded() {
+  const auto all = operations_;
+  for (const auto& [id, operation] : all) {
+    if (operation->phase != Operation::Phase::recorded) continue;
+    if (!core_.link.can_send()) return;
+    if (!send_begin(operation)) put_off(operation);
+  }
+}
+
+bool Pushes::send_begin(const OperationPtr& operation) {
+  const Step& step = operation->step;
+  operation->phase = Operation::Phase::sent;
+  operation->session = core_.link.open_session(
+      [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
+  if (operation->mutate) {
+    operation->mutate->operation.answered = answered();
+    return core_.link.send(operation->session, *operation->mutate);
+  }
+  // Another content may stand there since: it is pushed under the same id, and the receipt's hash
+  // tells which of them the server has.
+  auto content = core_.contents.get(step.node);
+  if (!content || !(*content)->whole) return false;
+  operation->content = std::move(*content);
+  const OpenContent& now = *operation->content;
+  proto::FileSyncInit init;
+  init.operation = {operation->id, answered()};
+  init.entry = step.entry;
+  if (!step.entry) init.place = step.place;
+  init.content_version = step.content_version;
+  init.attributes_version = step.attributes_version;
+  init.size = now.size;
+  init.attribute_bits = attribute_bits();
+  init.attributes = attributes_of(step.node);
+  if (now.size != 0) init.ranges = {now.all()};
+  operation->hash.emplace(now.size, init.ranges);
+  operation->size = now.size;
+  operation->writes = now.writes;
+  operation->flushes = now.flushes;
+  operation->may_send = now.size <= kSendUnasked;
+  return core_.link.send(operation->session, init);
+}
+
+void Pushes::stream(Lock& lock) {
+  // In turns, beginning behind the one that was last, so that a big file does not hold up the
+  // others.
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<OperationPtr> order;
+    for (const auto& [id, operation] : operations_) {
+      if (operation->content && operation->phase == Operation::Phase::sent)
+        order.push_back(operation);
+    }
+    const auto behind = std::find_if(order.begin(), order.end(),
+                                     [&](const auto& one) { return one->id > last_streamed_; });
+    std::rotate(order.begin(), behind, order.end());
+    for (const auto& operation : order) {
+      if (!core_.link.can_send() || core_.link.outbox_bytes() > kOutboxEnough) return;
+      if (stream_one(lock, operation)) more = true;
+      last_streamed_ = operation->id;
+    }
+  }
+}
+
+/// One turn; true when there is more to send.
+bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
+  const bool ready = operation->may_send || operation->early;
+  if (!ready || operation->hash_sent || !operation->hash) return false;
+  const ContentPtr content = operation->content;
+  core_.contents.look_at_file(content);
+  if (!still_same(operation)) return put_off(operation), false;
+  const std::uint32_t session = operation->session;
+  const auto current = [&] { return operation->session == session && session != 0; };
+  if (!operation->hash->complete()) {
+    if (auto done = core_.contents.open_file(lock, content); !done)
+      return put_off(operation), false;
+  }
+  Bytes buffer(core_.link.ready() ? core_.link.data_max() : 0);
+  for (std::size_t sent = 0; sent < kTurn && current() && !operation->hash->complete();) {
+    if (!core_.link.can_send()) return false;
+    const std::uint64_t offset = operation->hash->offset();
+    const std::uint64_t left = std::min<std::uint64_t>(buffer.size(), content->size - offset);
+    Result<std::size_t> got = std::size_t{0};
+    {
+      const std::shared_ptr<File> file = content->file;
+      const Unlocked open(lock);
+      got = file->read_at(offset, std::span(buffer).first(left));
+    }
+    if (!current()) return false;
+    core_.contents.look_at_file(content);
+    if (!got || *got == 0 || !still_same(operation)) return put_off(operation), false;
+    const ByteView bytes = std::span(buffer).first(*got);
+    operation->hash->update(offset, bytes);
+    sent += *got;
+    if (operation->early || offset + *got <= operation->resume_at) continue;
+    if (!core_.link.send(session, proto::FileSyncData{offset, Bytes(bytes.begin(), bytes.end())})) {
+      return put_off(operation), false;
+    }
+  }
+  if (!current()) return false;
+  if (!operation->hash->complete()) return true;
+  if (operation->early) {
+    StepReceipt known = *operation->early;
+    known.content_is_ours = known.hash == operation->hash->digest();
+    receipt(operation, known);
+    return false;
+  }
+  if (!core_.link.can_send()) return false;
+  operation->hash_sent =
+      core_.link.send(session, proto::FileSyncCheckHash{operation->hash->digest()});
+  return false;
+}
+
+bool Pushes::still_same(const OperationPtr& operation) const {
+  const OpenContent& content = *operation->content;
+  if (content.detached || !content.whole || !content.writing.empty()) return false;
+  if (content.writes == operation->writes) return true;
+  // Past its deadline a state that nobody has marked by flush or fsync may be sent as it is read;
+  // its size is what was announced.
+  return operation->as_read && content.flushes == operation->flushes &&
+         content.size == operation->size;
+}
+
+void Pushes::heard(const OperationPtr& operation, const proto::Body& body) {
+  if (operation->session == 0) return;
+  if (const auto* answer = std::get_if<proto::MutateResponse>(&body)) {
+    if (answer->code != proto::Errc::ok) return refused(operation, answer->code, answer->sentence);
+    return receipt(operation,
+                   {answer->entry, answer->content_version, answer->attributes_version, 0, true});
+  }
+  if (const auto* accepted = std::get_if<proto::FileSyncInitResponse>(&body)) {
+    return init_answered(operation, *accepted);
+  }
+  if (const auto* answer = std::get_if<proto::FileSyncCheckHashResponse>(&body)) {
+    if (answer->code != proto::Errc::ok) return refused(operation, answer->code, answer->sentence);
+    const StepReceipt known{answer->entry, answer->content_version, answer->attributes_version,
+                            answer->hash, true};
+    return content_answered(operation, known);
+  }
+  if (const auto* error = std::get_if<proto::ErrorMessage>(&body)) {
+    return refused(operation, error->code, error->sentence);
+  }
+}
+
+void Pushes::content_answered(const OperationPtr& operation, StepReceipt known) {
+  if (!operation->hash) return put_off(operation);
+  if (!operation->hash->complete()) {
+    operation->early = known;
+    core_.effects.wake = true;
+    return;
+  }
+  known.content_is_ours = known.hash == operation->hash->digest();
+  receipt(operation, known);
+}
+
+void Pushes::init_answered(const OperationPtr& operation,
+                           const proto::FileSyncInitResponse& response) {
+  if (response.code != proto::Errc::ok) {
+    return refused(operation, response.code, response.sentence);
+  }
+  if (operation->hash && operation->hash->offset() == 0) operation->resume_at = response.resume_at;
+  operation->may_send = true;
+  core_.effects.wake = true;
+}
+
+void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) {
+  const std::uint32_t session = operation->session;
+  const bool content = operation->step.kind == StepKind::push;
+  const Result<> done = core_.tree->step_done(operation->step, receipt);
+  retries_.erase(operation->step.node);
+  if (content && done) {
+    // The session stays open until its receipt is on disk and may be acknowledged.
+    finishes_.push_back(session);
+    operation->session = 0;
+  }
+  ended(operation, done);
+}
+
+void Pushes::ended(const OperationPtr& operation, const Result<>& recorded) {
+  const OpId id = operation->id;
+  forget(operation);
+  if (!recorded) {
+    log_warn("an answer of the server is not recorded: {}", recorded.error().message());
+    return later(operation->step.node, kRetryFirst);
+  }
+  answered_not_on_disk_.push_back(id);
+  sync_at_ = std::min(sync_at_, core_.now() + kAnsweredAfter);
+  core_.watching.operation_ended(id);
+  scan_at_ = core_.now();
+}
+
+void Pushes::put_off(const OperationPtr& operation) {
+  if (operation->session != 0) core_.link.send(operation->session, proto::Cancel{});
+  const NodeId node = operation->step.node;
+  forget(operation);
+  later(node, std::max<Duration>(kRetryFirst, core_.options.delay));
+}
+
+void Pushes::refused(const OperationPtr& operation, proto::Errc code, const std::string& sentence) {
+  const std::string why = sentence.empty() ? std::string(proto::sentence(code)) : sentence;
+  const Step& step = operation->step;
+  switch (code) {
+    case proto::Errc::moved_on:
+    case proto::Errc::exists:
+    case proto::Errc::not_found:
+    case proto::Errc::not_empty:
+    case proto::Errc::not_folder:
+    case proto::Errc::is_folder:
+    case proto::Errc::would_cycle:
+      return contradicted(operation, code, why);
+    default:
+      break;
+  }
+  const NodeId node = step.node;
+  if (proto::retry(code)) {
+    log_info("a push is tried again: {}", why);
+    forget(operation);
+    return later(node, kRetryFirst);
+  }
+  log_warn("a push is refused: {}", why);
+  ended(operation, core_.tree->step_refused(step, false, why));
+}
+
+/// The server knows something that we do not: its changes tell, and the step is planned anew.  When
+/// that does not help, it is a conflict.
+void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const std::string& why) {
+  const Step step = operation->step;
+  if (step.kind == StepKind::remove && code == proto::Errc::not_found) {
+    return ended(operation, core_.tree->step_moot(step));
+  }
+  if (step.place_folder) core_.listings.want(step.place_folder);
+  auto& retry = retries_[step.node];
+  if (++retry.refusals >= kRefusalsMax) {
+    retries_.erase(step.node);
+    log_warn("a push contradicts the server: {}", why);
+    return ended(operation, core_.tree->step_refused(step, true, why));
+  }
+  look_at_server(operation);
+}
+
+void Pushes::look_at_server(const OperationPtr& operation) {
+  const Step step = operation->step;
+  core_.stats.want(step.node);
+  forget(operation);
+  later(step.node, kRetryFirst);
+}
+
+}  // namespace ebb::fusefs

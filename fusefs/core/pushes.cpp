@@ -1,0 +1,328 @@
+#include "fusefs/core/pushes.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fusefs/core/core.h"
+
+namespace ebb::fusefs {
+namespace {
+
+/// A node that changes all the time is pushed after this many delays all the same, and not before a
+/// minute.
+constexpr int kDelaysMost = 10;
+constexpr Duration kDeadlineLeast = std::chrono::seconds(60);
+constexpr Duration kRetryFirst = std::chrono::milliseconds(500);
+constexpr Duration kRetryMost = std::chrono::seconds(60);
+/// As deep as a chain of "that one first" is followed in one go.
+constexpr int kDepthMax = 64;
+/// A full window is looked at again when an operation ends; a queue that changes is not searched
+/// each time.
+constexpr Duration kScanPause = std::chrono::milliseconds(20);
+
+}  // namespace
+
+bool beneath(const Core& core, NodeId node, NodeId root) {
+  if (root == kRootNode) return true;
+  // Bounded by the depth of the tree; a damaged store must not make it endless.
+  for (int depth = 0; node && depth < 4096; ++depth) {
+    if (node == root) return true;
+    const auto record = core.tree->node(node);
+    if (!record) return false;
+    NodeId up = record->parent;
+    if (!up) {
+      // Deleted here: it stands where the server still has it.
+      const auto names = core.store->names_of(node);
+      if (names && !names->empty()) up = names->front().folder;
+    }
+    node = up;
+  }
+  return false;
+}
+
+void Pushes::load() {
+  core_.tree->queue([&](const Queued& queued) {
+    if (queued.operation) outstanding_.insert(queued.operation);
+    return true;
+  });
+  scan_at_ = core_.now();
+}
+
+void Pushes::ready() {
+  queue_changed();
+}
+
+void Pushes::lost() {
+  for (const auto& [id, operation] : operations_) {
+    if (operation->phase == Operation::Phase::sent) operation->phase = Operation::Phase::recorded;
+    operation->session = 0;
+    operation->hash.reset();
+    operation->early.reset();
+    operation->resume_at = 0;
+    operation->may_send = operation->hash_sent = false;
+  }
+  // The receipts are kept; that the server may forget them is said by the next operation.
+  finishes_.clear();
+}
+
+void Pushes::hurry() {
+  hurry_ = true;
+  retries_.clear();
+  scan_at_ = core_.now();
+  core_.effects.wake = true;
+}
+
+void Pushes::hurry(NodeId node) {
+  forced_.insert(node);
+  retries_.clear();
+  scan_at_ = core_.now();
+  core_.effects.wake = true;
+}
+
+void Pushes::flushed(NodeId node) {
+  if (core_.options.delay.count() > 0 || !core_.tree->queued(node)) return;
+  flushed_.insert(node);
+  scan_at_ = core_.now();
+  core_.effects.wake = true;
+}
+
+void Pushes::queue_changed() {
+  const bool soon = hurry_ || !forced_.empty() || window_full_ || !operations_.empty() ||
+                    core_.options.delay < kScanPause;
+  const Time at = core_.now() + (soon ? Duration{} : kScanPause);
+  if (at >= scan_at_) return;
+  scan_at_ = at;
+  core_.effects.wake = true;
+}
+
+Time Pushes::next_deadline() const {
+  if (!core_.link.ready() || !core_.watching.caught_up()) return kNever;
+  return std::min(scan_at_, sync_at_);
+}
+
+void Pushes::pump(Lock& lock) {
+  if (!core_.link.ready()) return;
+  if (core_.watching.caught_up() && core_.now() >= scan_at_) begin_due();
+  record(lock);
+  send_recorded();
+  stream(lock);
+}
+
+bool Pushes::forced(NodeId node) const {
+  if (hurry_) return true;
+  return std::any_of(forced_.begin(), forced_.end(),
+                     [&](NodeId root) { return beneath(core_, node, root); });
+}
+
+Time Pushes::due_at(const Queued& queued, const store::Node& node) const {
+  const Time now = core_.now();
+  const Duration delay = core_.options.delay;
+  const WallNs wall = core_.seams.clock.wall();
+  const Duration most = std::max<Duration>(kDeadlineLeast, delay * kDelaysMost);
+  // The wall clock may have been set back or forth: nothing waits longer than its delay from now
+  // on.
+  const auto wait = [&](WallNs from, Duration rest) {
+    return now + std::clamp<Duration>(Duration(from - wall) + rest, Duration{}, rest);
+  };
+  const Time deadline = wait(queued.first_change, most);
+  const bool being_written = delay.count() == 0 && node.is_folder() == false &&
+                             core_.inodes.writers(queued.node) != 0 &&
+                             flushed_.count(queued.node) == 0;
+  if (being_written) return deadline;
+  return std::min(deadline, wait(queued.last_change, delay));
+}
+
+void Pushes::begin_due() {
+  const Time now = core_.now();
+  scan_at_ = kNever;
+  window_full_ = false;
+  std::vector<NodeId> due;
+  std::size_t length = 0;
+  core_.tree->queue([&](const Queued& queued) {
+    ++length;
+    if (by_node_.count(queued.node) != 0) return true;
+    if (operations_.size() + due.size() >= kOperationsMax) {
+      window_full_ = true;
+      return false;
+    }
+    const auto retry = retries_.find(queued.node);
+    if (retry != retries_.end() && retry->second.at > now) {
+      scan_at_ = std::min(scan_at_, retry->second.at);
+      return true;
+    }
+    const auto node = core_.tree->node(queued.node);
+    if (!node) return true;
+    if (node->has(store::kConflict) || node->has(store::kError)) return true;
+    const Time at = queued.operation || forced(queued.node) ? now : due_at(queued, *node);
+    if (at <= now) {
+      due.push_back(queued.node);
+    } else {
+      scan_at_ = std::min(scan_at_, at);
+    }
+    return true;
+  });
+  if (length == 0) {
+    hurry_ = false;
+    forced_.clear();
+    flushed_.clear();
+    retries_.clear();
+    if (operations_.empty() && answered_not_on_disk_.empty()) outstanding_.clear();
+  }
+  for (const NodeId node : due) begin_node(node, 0);
+}
+
+void Pushes::begin_node(NodeId node, int depth) {
+  if (by_node_.count(node) != 0 || depth > kDepthMax || operations_.size() >= 2 * kOperationsMax)
+    return;
+  const auto step = core_.tree->next_step(node);
+  if (!step) {
+    log_warn("what to push next is not known: {}", step.error().message());
+    return later(node, kRetryFirst);
+  }
+  switch (step->kind) {
+    case StepKind::blocked:
+      return;
+    case StepKind::nothing:
+      if (auto done = core_.tree->step_moot(*step); !done) later(node, kRetryFirst);
+      return;
+    case StepKind::after:
+      if (step->other == node || !core_.tree->queued(step->other)) return later(node, kRetryFirst);
+      if (const auto retry = retries_.find(step->other);
+          retry != retries_.end() && retry->second.at > core_.now()) {
+        scan_at_ = std::min(scan_at_, retry->second.at);
+        return;
+      }
+      return begin_node(step->other, depth + 1);
+    default:
+      break;
+  }
+  if (!begin(*step)) later(node, kRetryFirst);
+}
+
+bool Pushes::begin(const Step& step) {
+  const auto operation = std::make_shared<Operation>();
+  operation->step = step;
+  if (step.kind == StepKind::push) {
+    if (!begin_content(operation)) return false;
+  } else {
+    operation->mutate = mutation(step);
+  }
+  const auto id = operation_for(step);
+  if (!id) return false;
+  operation->id = *id;
+  if (auto done = core_.tree->step_begins(step, *id); !done) {
+    log_warn("a push cannot be recorded: {}", done.error().message());
+    return false;
+  }
+  if (operation->mutate) operation->mutate->operation.id = *id;
+  outstanding_.insert(*id);
+  operations_.emplace(*id, operation);
+  by_node_.emplace(step.node, *id);
+  flushed_.erase(step.node);
+  core_.tree->set_active(step.node, State::pushing, true);
+  return true;
+}
+
+bool Pushes::begin_content(const OperationPtr& operation) {
+  auto content = core_.contents.get(operation->step.node);
+  if (!content) return false;
+  if (!(*content)->whole) {
+    // A part of it was written: the rest is pulled, of the version that it derives from, and the
+    // whole is pushed.
+    const auto node = core_.tree->node(operation->step.node);
+    if ((*content)->stale || (node && node->content_server > node->content_base)) {
+      auto done = core_.tree->step_refused(operation->step, true, "the server has a newer version");
+      if (!done) log_warn("a conflict is not recorded: {}", done.error().message());
+      return false;
+    }
+    core_.pulls.want_all(*content);
+    return false;
+  }
+  operation->content = std::move(*content);
+  const auto queued = core_.tree->queued(operation->step.node);
+  const Duration most = std::max<Duration>(kDeadlineLeast, core_.options.delay * kDelaysMost);
+  operation->as_read = queued && Duration(core_.seams.clock.wall() - queued->first_change) >= most;
+  return true;
+}
+
+Result<OpId> Pushes::operation_for(const Step& step) {
+  if (const auto queued = core_.tree->queued(step.node); queued && queued->operation) {
+    return queued->operation;
+  }
+  return core_.settings.next_operation();
+}
+
+proto::Mutate Pushes::mutation(const Step& step) const {
+  static constexpr std::pair<StepKind, proto::MutationKind> kKinds[] = {
+      {StepKind::make_folder, proto::MutationKind::make_folder},
+      {StepKind::make_symlink, proto::MutationKind::make_symlink},
+      {StepKind::set_attributes, proto::MutationKind::set_attributes},
+      {StepKind::link, proto::MutationKind::link},
+      {StepKind::rename, proto::MutationKind::rename},
+      {StepKind::exchange, proto::MutationKind::exchange},
+      {StepKind::remove, proto::MutationKind::remove},
+  };
+  proto::Mutate mutate;
+  for (const auto& [kind, wire] : kKinds) {
+    if (kind == step.kind) mutate.kind = wire;
+  }
+  mutate.entry = step.entry;
+  mutate.other = step.other_entry;
+  mutate.from = step.from;
+  mutate.place = step.place;
+  mutate.content_version = step.content_version;
+  mutate.attributes_version = step.attributes_version;
+  const bool carries = step.kind == StepKind::make_folder || step.kind == StepKind::make_symlink ||
+                       step.kind == StepKind::set_attributes;
+  if (carries) {
+    mutate.attribute_bits = attribute_bits();
+    mutate.attributes = attributes_of(step.node);
+  }
+  if (step.kind == StepKind::make_symlink) {
+    mutate.target = core_.tree->target(step.node).value_or(std::string{});
+  }
+  return mutate;
+}
+
+std::uint8_t Pushes::attribute_bits() const {
+  const unsigned owner = core_.options.server_owners ? unsigned{proto::kOwner} : 0U;
+  return static_cast<std::uint8_t>(proto::kMode | proto::kMtime | proto::kXattrs | owner);
+}
+
+proto::Attributes Pushes::attributes_of(NodeId id) const {
+  proto::Attributes attributes;
+  const auto node = core_.tree->node(id);
+  if (!node) return attributes;
+  attributes.mode = node->mode;
+  attributes.uid = node->uid;
+  attributes.gid = node->gid;
+  attributes.mtime = node->mtime;
+  if (const auto xattrs = core_.tree->xattrs(id); xattrs) attributes.xattrs = pack_xattrs(*xattrs);
+  return attributes;
+}
+
+void Pushes::later(NodeId node, Duration at_least) {
+  auto& retry = retries_[node];
+  const Duration wait =
+      std::max(at_least, std::min(kRetryMost, kRetryFirst * (1 << std::min(retry.failures, 7))));
+  ++retry.failures;
+  retry.at = core_.now() + wait;
+  scan_at_ = std::min(scan_at_, retry.at);
+}
+
+void Pushes::forget(const OperationPtr& operation) {
+  if (operation->session != 0) core_.link.close_session(operation->session);
+  operation->session = 0;
+  if (operations_.erase(operation->id) == 0) return;
+  by_node_.erase(operation->step.node);
+  core_.tree->set_active(operation->step.node, State::pushing, false);
+  if (operation->content) {
+    const NodeId node = operation->step.node;
+    operation->content.reset();
+    core_.contents.tidy(node);
+  }
+  if (window_full_) scan_at_ = core_.now();
+  core_.transitions.poke();
+}
+
+}  // namespace ebb::fusefs

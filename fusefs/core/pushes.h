@@ -1,0 +1,139 @@
+// Bringing changes to the server: the nodes of the tree's queue, in order, when they have rested.
+//
+// An operation id is recorded and on disk before it is sent; a step that was sent is repeated,
+// after a broken connection or a restart, under the same id, so that the server does it once.  A
+// receipt is worked into the tree, and only when that is on disk the server is told that it may
+// forget it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "fusefs/core/lock.h"
+#include "fusefs/core/open_content.h"
+#include "fusefs/core/step.h"
+#include "fusefs/core/tree.h"
+#include "proto/messages.h"
+#include "proto/session_hash.h"
+
+namespace ebb::fusefs {
+
+struct Core;
+
+/// Operations under way at once; more would only lengthen what has to be repeated.
+inline constexpr std::size_t kOperationsMax = 64;
+
+/// Under the client's lock; functions that take it release it while they read or sync, and are
+/// called by the driver's thread alone.
+class Pushes {
+ public:
+  explicit Pushes(Core& core) : core_(core) {}
+
+  /// After the store was opened: operations of the last run whose answers are not known.
+  void load();
+  void ready();
+  void lost();
+  /// Everything is due from now on.
+  void hurry();
+  /// This node, and what is beneath it, is due now.
+  void hurry(NodeId node);
+  /// Nobody waits for it any more.
+  void unhurry(NodeId node) { forced_.erase(node); }
+  /// A descriptor was closed: with delay 0 the node is due.
+  void flushed(NodeId node);
+  void queue_changed();
+
+  void pump(Lock& lock);
+  Time next_deadline() const;
+  bool idle() const { return operations_.empty() && finishes_.empty(); }
+  bool pushing(NodeId node) const { return by_node_.count(node) != 0; }
+  /// Whether the answer of this operation is still to come.
+  bool awaits(OpId operation) const { return outstanding_.count(operation) != 0; }
+
+ private:
+  struct Operation {
+    OpId id;
+    Step step;
+    enum class Phase { begun, recorded, sent } phase = Phase::begun;
+    std::uint32_t session = 0;
+    std::optional<proto::Mutate> mutate;  // every kind of step but a push
+
+    // A push.
+    ContentPtr content;
+    std::uint64_t size = 0;    // as announced
+    std::uint64_t writes = 0;  // as they were when sending began
+    std::uint64_t flushes = 0;
+    std::uint64_t resume_at = 0;  // the server has the bytes before it
+    std::optional<proto::SessionHash> hash;
+    bool may_send =
+        false;  // the server has accepted, or the file is small enough not to wait for that
+    bool hash_sent = false;
+    bool as_read = false;  // changes all the time: sent as it is read
+    std::optional<StepReceipt>
+        early;  // the answer to a repetition, before all was sent: hashed, not sent
+  };
+  using OperationPtr = std::shared_ptr<Operation>;
+  struct Retry {
+    Time at{};
+    int failures = 0;
+    int refusals = 0;
+  };
+
+  // pushes.cpp: which node is next
+  void begin_due();
+  Time due_at(const Queued& queued, const store::Node& node) const;
+  bool forced(NodeId node) const;
+  void begin_node(NodeId node, int depth);
+  bool begin(const Step& step);
+  bool begin_content(const OperationPtr& operation);
+  Result<OpId> operation_for(const Step& step);
+  proto::Mutate mutation(const Step& step) const;
+  std::uint8_t attribute_bits() const;
+  proto::Attributes attributes_of(NodeId node) const;
+  void later(NodeId node, Duration at_least);
+  void forget(const OperationPtr& operation);
+
+  // push_sessions.cpp: the talk with the server
+  bool record(Lock& lock);
+  void send_recorded();
+  bool send_begin(const OperationPtr& operation);
+  void stream(Lock& lock);
+  bool stream_one(Lock& lock, const OperationPtr& operation);
+  bool still_same(const OperationPtr& operation) const;
+  void heard(const OperationPtr& operation, const proto::Body& body);
+  void content_answered(const OperationPtr& operation, StepReceipt known);
+  void init_answered(const OperationPtr& operation, const proto::FileSyncInitResponse& response);
+  void receipt(const OperationPtr& operation, const StepReceipt& receipt);
+  void refused(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
+  void contradicted(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
+  void look_at_server(const OperationPtr& operation);
+  void ended(const OperationPtr& operation, const Result<>& recorded);
+  void put_off(const OperationPtr& operation);
+  OpId answered() const;
+
+  Core& core_;
+  std::map<OpId, OperationPtr> operations_;
+  std::unordered_map<NodeId, OpId> by_node_;
+  std::set<OpId> outstanding_;  // given, and the answer is not worked in and on disk
+  std::vector<std::uint32_t>
+      finishes_;  // sessions whose receipts are worked in and not on disk yet
+  std::vector<OpId> answered_not_on_disk_;
+  std::unordered_map<NodeId, Retry> retries_;
+  std::set<NodeId> forced_;  // due now, with all beneath
+  std::set<NodeId> flushed_;
+  bool hurry_ = false;
+  bool window_full_ = false;
+  OpId last_streamed_;
+  Time scan_at_ = kNever;
+  Time sync_at_ = kNever;
+};
+
+/// True when the node stands at or beneath `root`, by its names on either side.
+bool beneath(const Core& core, NodeId node, NodeId root);
+
+}  // namespace ebb::fusefs

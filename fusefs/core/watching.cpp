@@ -1,0 +1,124 @@
+#include "fusefs/core/watching.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fusefs/core/core.h"
+
+namespace ebb::fusefs {
+namespace {
+
+/// Changes kept for folders that are being listed.  When there are more, the oldest are forgotten,
+/// and the folder is listed once more by the first change that does not fit what is known.
+constexpr std::size_t kRecentMax = 65536;
+
+}  // namespace
+
+void Watching::begin(bool continues) {
+  const Epoch known = core_.settings.epoch();
+  // Another past of this tree, or the first time: nothing that we know of the server's side is
+  // sure.
+  if (known && !continues) {
+    if (auto done = core_.tree->forget_listings(); !done) {
+      log_error("the server's listing is not forgotten: {}", done.error().message());
+    }
+  }
+  caught_up_ = false;
+  epoch_ = known;
+  sequence_ = core_.settings.sequence();
+  session_ = core_.link.open_session([this](Lock&, const proto::Body& body) { heard(body); });
+  core_.link.send(session_,
+                  proto::Watch{continues ? known : Epoch{}, continues ? sequence_ : Seq{}});
+}
+
+void Watching::lost() {
+  caught_up_ = false;
+  session_ = 0;
+  // Told again by the next watch: what is not remembered as seen.
+  held_.clear();
+  recent_.clear();
+}
+
+void Watching::heard(const proto::Body& body) {
+  if (const auto* change = std::get_if<proto::Change>(&body)) return changed(*change);
+  if (const auto* error = std::get_if<proto::ErrorMessage>(&body)) {
+    log_warn("the server does not tell of changes: {}", error->sentence);
+    caught_up_ = true;
+    return core_.pushes.queue_changed();
+  }
+  const auto* begun = std::get_if<proto::WatchResponse>(&body);
+  if (begun == nullptr) return;
+  const bool first_time = !core_.settings.epoch();
+  if (!begun->complete && !first_time) {
+    if (auto done = core_.tree->forget_listings(); !done) {
+      log_error("the server's listing is not forgotten: {}", done.error().message());
+    }
+  }
+  epoch_ = begun->epoch;
+  if (!begun->complete || sequence_ < begun->sequence) sequence_ = begun->sequence;
+  check_caught_up();
+}
+
+void Watching::changed(const proto::Change& change) {
+  const bool ours = change.by == core_.settings.client() && change.operation;
+  if (ours && core_.pushes.awaits(change.operation)) {
+    held_[change.operation].push_back(change);
+  } else {
+    apply(change);
+  }
+  sequence_ = std::max(sequence_, change.sequence);
+  check_caught_up();
+}
+
+void Watching::check_caught_up() {
+  if (caught_up_ || sequence_ < core_.link.seen_at_handshake()) return;
+  caught_up_ = true;
+  core_.pushes.queue_changed();
+}
+
+void Watching::apply(const proto::Change& change) {
+  if (auto done = core_.tree->changed_by_server(change); !done) {
+    log_warn("a change of the server cannot be worked in: {}", done.error().message());
+  }
+  if (!core_.listings.under_way()) {
+    recent_.clear();
+    return;
+  }
+  recent_.push_back(change);
+  if (recent_.size() > kRecentMax) recent_.pop_front();
+}
+
+void Watching::operation_ended(OpId operation) {
+  const auto it = held_.find(operation);
+  if (it == held_.end()) return;
+  const auto changes = std::move(it->second);
+  held_.erase(it);
+  for (const auto& change : changes) apply(change);
+}
+
+void Watching::again_after(EntryId folder, Seq sequence) {
+  const std::vector<proto::Change> changes(recent_.begin(), recent_.end());
+  for (const auto& change : changes) {
+    const bool concerns =
+        change.kind == proto::ChangeKind::entry_changed || change.place.folder == folder;
+    if (change.sequence <= sequence || !concerns) continue;
+    if (auto done = core_.tree->changed_by_server(change); !done) {
+      log_warn("a change of the server cannot be worked in: {}", done.error().message());
+    }
+  }
+}
+
+void Watching::remember() {
+  if (!epoch_ || session_ == 0) return;
+  // Not past a change that is held back: it is told again after a crash.
+  Seq seen = sequence_;
+  for (const auto& [operation, changes] : held_) {
+    seen = std::min(seen, Seq(changes.front().sequence.value - 1));
+  }
+  if (core_.settings.epoch() == epoch_ && seen < core_.settings.sequence()) return;
+  if (auto done = core_.settings.set_seen(epoch_, seen); !done) {
+    log_warn("what was seen of the server is not recorded: {}", done.error().message());
+  }
+}
+
+}  // namespace ebb::fusefs
