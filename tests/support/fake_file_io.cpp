@@ -216,7 +216,9 @@ struct FakeFileIo::Inode {
     const auto end = out->size;
     out->size = std::numeric_limits<std::uint64_t>::max() / 2;  // cut what lies past the end
     out->cut(end);
-    out->sync();
+    out->synced = out->pages;
+    out->synced_size = out->size;
+    out->dirty.clear();
     return out;
   }
 };
