@@ -113,6 +113,7 @@ class StagedFile {
 struct Landed {
   Facts before;  // of the entry as it stood there (kind none: nothing did)
   Facts after;   // of the entry now
+  Facts other;   // exchange: of the other entry now
   /// Another program changed the entry at the last moment; what it wrote stands under this name
   /// beside it.
   std::string conflict_name;

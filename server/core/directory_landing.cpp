@@ -112,7 +112,9 @@ Result<Landed> DirectoryDepot::land_new(std::uint64_t number, const Spot& spot) 
   if (!moved) return pass(moved.error());
   auto after = look(*folder, spot.name);
   if (!after) return pass(after.error());
-  return Landed{{}, std::move(*after), "", false};
+  Landed landed;
+  landed.after = std::move(*after);
+  return landed;
 }
 
 Result<Landed> DirectoryDepot::land_over(std::uint64_t number, const Spot& spot, const Facts& seen,
@@ -263,9 +265,12 @@ Result<Landed> DirectoryDepot::exchange(const Spot& a, const Identity& identity,
   landed.before = std::move(*before);
   auto moved = move_name(folder_a->get(), a.name, folder_b->get(), b.name, RENAME_EXCHANGE);
   if (!moved) return pass(moved.error());
-  auto after = look(*folder_a, a.name);
+  auto after = look(*folder_b, b.name);
   if (!after) return pass(after.error());
   landed.after = std::move(*after);
+  auto swapped = look(*folder_a, a.name);
+  if (!swapped) return pass(swapped.error());
+  landed.other = std::move(*swapped);
   return landed;
 }
 

@@ -61,6 +61,8 @@ class Service {
   /// Opens the database (a new one for an unknown tree), completes or undoes every intent, begins
   /// an epoch.
   static Result<std::unique_ptr<Service>> open(ServiceSeams seams, ServiceOptions options);
+  /// Jobs of the executor that still run must not outlive the seams; their `done` may come later
+  /// and does nothing.
   ~Service();
 
   PeerId connected(std::string from);
@@ -72,6 +74,9 @@ class Service {
   Bytes next_output(PeerId peer);
   /// The driver sends what next_output() still has and then closes.
   bool wants_close(PeerId peer) const;
+  /// False: the driver reads no more from this peer for now; on_output()'s function is called when
+  /// that ends.
+  bool wants_input(PeerId peer) const;
   /// Called, on the service's thread, when a peer may have new output or wants to be closed.
   void on_output(std::function<void(PeerId)> wake);
 

@@ -1,0 +1,237 @@
+// Pulls: content read on the executor ahead of the link, sent in the order of priority, checked
+// around reading.
+#include <algorithm>
+#include <cerrno>
+
+#include "server/core/service_impl.h"
+
+namespace ebb::server {
+
+using proto::Errc;
+
+namespace {
+
+/// What was asked for of a content of that size; all of it when nothing was named.
+std::vector<Range> ranges_of(const proto::Pull& request, std::uint64_t size) {
+  std::vector<Range> out;
+  if (request.ranges.empty() && size != 0) out.push_back({0, size});
+  for (auto range : request.ranges) {
+    range.end = std::min(range.end, size);
+    if (!range.empty()) out.push_back(range);
+  }
+  return out;
+}
+
+struct Step {
+  std::unique_ptr<DepotFile> opened;
+  std::vector<proto::FileSyncData> data;
+  Result<> outcome;
+};
+
+Result<> check_unmoved(DepotFile& file, const Facts& seen) {
+  auto now = file.facts();
+  if (!now) return pass(now.error());
+  if (!untouched(*now, seen)) return fail(Errc::moved_on, "the file changed on the server");
+  return {};
+}
+
+/// Reads some of the ranges and looks, before the bytes are believed, whether the file is still
+/// what was seen.
+Result<> read_some(DepotFile& file, const Facts& seen, std::vector<Range> wanted, Step& step) {
+  for (const auto range : wanted) {
+    proto::FileSyncData data;
+    data.offset = range.begin;
+    data.bytes.resize(range.size());
+    auto n = file.read_at(range.begin, data.bytes);
+    if (!n) return pass(n.error());
+    if (*n != range.size()) return fail(Errc::moved_on, "the file is shorter now");
+    step.data.push_back(std::move(data));
+  }
+  return check_unmoved(file, seen);
+}
+
+}  // namespace
+
+void Service::Impl::pull(Peer& peer, Session session, proto::Pull request) {
+  if (session_taken(peer, session)) {
+    return refuse(peer, session, {Errc::bad_request, "the session is in use"});
+  }
+  if (peer.pulls.size() >= kPullsMax) return refuse(peer, session, {Errc::busy, "too many pulls"});
+  const NodeId id{request.entry.value};
+  auto entry = tree->entry(id);
+  if (!entry) return refuse(peer, session, {Errc::not_found, "the entry is no more"});
+  if (entry->kind != proto::EntryKind::file) {
+    const auto code = entry->kind == proto::EntryKind::folder ? Errc::is_folder : Errc::not_regular;
+    return refuse(peer, session, {code, ""});
+  }
+  if (request.content_version && request.content_version != entry->content_version) {
+    return refuse(peer, session, {Errc::moved_on, "the content has another version"});
+  }
+  request.content_version = entry->content_version;
+  auto made = std::make_shared<Pull>();
+  made->session = session;
+  made->turn = ++turns;
+  made->seen = *tree->facts(id);
+  made->ranges = ranges_of(request, entry->size);
+  if (!made->ranges.empty()) made->read_at = made->ranges.front().begin;
+  made->hash = std::make_unique<proto::SessionHash>(entry->size, made->ranges);
+  made->request = std::move(request);
+  peer.pulls[session] = std::move(made);
+  touch(peer.id);
+}
+
+void Service::Impl::pull_failed(PeerId who, Session session, const Error& error) {
+  Peer* peer = find(who);
+  if (peer == nullptr) return;
+  const auto it = peer->pulls.find(session);
+  if (it == peer->pulls.end()) return;
+  const NodeId id{it->second->request.entry.value};
+  peer->pulls.erase(it);
+  // A file that is gone or another one is, for who asked for this version, a version that moved on.
+  const bool gone = is_errno(error, ENOENT) || is_errno(error, ENOTDIR) ||
+                    error.code == Errc::moved_on || error.code == Errc::not_regular;
+  refuse(*peer, session, gone ? Error{Errc::moved_on, "the file changed on the server"} : error);
+  if (gone) refresh_entry(id, [] {});
+}
+
+// ---- reading
+
+/// Those that may read: the open ones, and others by priority while there is room.
+void Service::Impl::read_pulls(Peer& peer) {
+  std::vector<std::shared_ptr<Pull>> order;
+  for (auto& [session, pull] : peer.pulls) order.push_back(pull);
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    if (a->request.priority != b->request.priority) {
+      return a->request.priority > b->request.priority;
+    }
+    return a->turn < b->turn;
+  });
+  std::size_t open = static_cast<std::size_t>(
+      std::count_if(order.begin(), order.end(), [](const auto& pull) { return pull->opened; }));
+  for (const auto& pull : order) {
+    const bool wants = !pull->busy && pull->ahead_bytes < kPullAhead &&
+                       (pull->range < pull->ranges.size() || !pull->opened);
+    if (!wants) continue;
+    // What a reader waits for finds a place where others do not.
+    const std::size_t places = pull->request.priority < 2 ? kPullsOpen : 4 * kPullsOpen;
+    if (!pull->opened && open >= places) continue;
+    if (!pull->opened) ++open;
+    pull->opened = true;
+    read_step(peer.id, pull);
+  }
+}
+
+void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
+  const NodeId id{pull->request.entry.value};
+  std::vector<Range> wanted;
+  std::size_t size = 0;
+  while (pull->range < pull->ranges.size() && size < kReadStep) {
+    const Range range = pull->ranges[pull->range];
+    const auto part = std::min<std::uint64_t>(range.end - pull->read_at, kReadStep - size);
+    wanted.push_back({pull->read_at, pull->read_at + part});
+    size += part;
+    pull->read_at += part;
+    if (pull->read_at != range.end) continue;
+    if (++pull->range < pull->ranges.size()) pull->read_at = pull->ranges[pull->range].begin;
+  }
+  auto spots = std::make_shared<Result<std::vector<Spot>>>(std::vector<Spot>());
+  if (!pull->file) *spots = tree->spots(id);
+  auto step = std::make_shared<Step>();
+  pull->busy = true;
+  work(
+      [depot = &seams.depot, step, spots, wanted = std::move(wanted), file = pull->file,
+       seen = pull->seen] {
+        DepotFile* reading = file.get();
+        if (reading == nullptr) {
+          if (!*spots || (*spots)->empty()) {
+            step->outcome = fail_errno(ENOENT);
+            return;
+          }
+          auto opened = depot->open((*spots)->front());
+          if (!opened) {
+            step->outcome = pass(opened.error());
+            return;
+          }
+          step->opened = std::move(*opened);
+          reading = step->opened.get();
+          if (step->outcome = check_unmoved(*reading, seen); !step->outcome) return;
+        }
+        step->outcome = read_some(*reading, seen, wanted, *step);
+      },
+      [this, who, pull, step] {
+        pull->busy = false;
+        if (pull->cancelled) return;
+        if (step->opened) pull->file = std::move(step->opened);
+        if (!step->outcome) return pull_failed(who, pull->session, step->outcome.error());
+        for (auto& data : step->data) {
+          pull->ahead_bytes += data.bytes.size();
+          pull->ahead.push_back(std::move(data));
+        }
+        touch(who);
+      });
+}
+
+// ---- sending
+
+void Service::Impl::pump_pulls(Peer& peer) {
+  while (peer.connection.can_send() && !peer.closing) {
+    // The highest priority that has something; among equals the one served longest ago.
+    std::shared_ptr<Pull> best;
+    for (auto& [session, pull] : peer.pulls) {
+      const bool has = pull->file && (!pull->announced || !pull->ahead.empty() ||
+                                      (!pull->busy && pull->range >= pull->ranges.size()));
+      if (!has) continue;
+      const bool better =
+          !best || pull->request.priority > best->request.priority ||
+          (pull->request.priority == best->request.priority && pull->turn < best->turn);
+      if (better) best = pull;
+    }
+    if (!best) break;
+    best->turn = ++turns;
+    if (send_step(peer, *best)) peer.pulls.erase(best->session);
+  }
+  read_pulls(peer);
+}
+
+/// Init, or one packet of data, or the hash.  True: the session is over.  A small file goes in one
+/// breath.
+bool Service::Impl::send_step(Peer& peer, Pull& pull) {
+  if (!pull.announced) {
+    proto::FileSyncInit init;
+    init.entry = pull.request.entry;
+    init.content_version = pull.request.content_version;
+    if (auto entry = tree->entry(NodeId{pull.request.entry.value})) {
+      init.attributes_version = entry->attributes_version;
+      init.attributes = std::move(entry->attributes);
+    }
+    init.size = pull.seen.size;
+    init.attribute_bits = proto::kMode | proto::kMtime | proto::kOwner | proto::kXattrs;
+    init.ranges = pull.ranges;
+    (void)peer.connection.send(pull.session, init);
+    pull.announced = true;
+  }
+  if (!pull.ahead.empty()) {
+    auto& front = pull.ahead.front();
+    const std::size_t room = peer.connection.data_max();
+    proto::FileSyncData part;
+    part.offset = front.offset;
+    if (front.bytes.size() <= room) {
+      part = std::move(front);
+      pull.ahead.pop_front();
+    } else {
+      const auto cut = front.bytes.begin() + static_cast<std::ptrdiff_t>(room);
+      part.bytes.assign(front.bytes.begin(), cut);
+      front.bytes.erase(front.bytes.begin(), cut);
+      front.offset += room;
+    }
+    pull.ahead_bytes -= part.bytes.size();
+    pull.hash->update(part.offset, part.bytes);
+    (void)peer.connection.send(pull.session, part);
+  }
+  const bool all = pull.ahead.empty() && !pull.busy && pull.range >= pull.ranges.size();
+  if (!all) return false;
+  (void)peer.connection.send(pull.session, proto::FileSyncCheckHash{pull.hash->digest()});
+  return true;
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,301 @@
+// Pushes: content staged as it arrives, and handed to the batches when its hash is right.
+#include <algorithm>
+
+#include "base/hash.h"
+#include "server/core/service_impl.h"
+
+namespace ebb::server {
+
+using proto::Errc;
+
+namespace {
+
+constexpr std::size_t kHashStep = 1u << 20;
+
+/// What is on a job's way: the push's own fields are left alone meanwhile.
+struct Job {
+  bool start = false;
+  bool finish = false;
+  std::uint64_t staging = 0;
+  bool over = false;
+  Spot base;
+  Facts seen;
+  std::uint64_t size = 0;
+  std::vector<Range> ranges;
+  std::uint8_t bits = 0;
+  proto::Attributes attributes;
+  bool whole = false;
+  std::uint64_t hash = 0;
+  std::deque<proto::FileSyncData> data;
+  std::shared_ptr<StagedFile> file;
+  std::shared_ptr<DepotFile> base_file;
+  Identity staged;
+  Result<> outcome;
+};
+
+Result<> begin(Depot& depot, Job& job) {
+  auto made = depot.stage_file(job.staging);
+  if (!made) return pass(made.error());
+  job.file = std::move(*made);
+  if (!job.over) return {};
+  auto base = depot.open(job.base);
+  if (!base) return fail(Errc::moved_on, "the file changed on the server");
+  job.base_file = std::move(*base);
+  auto now = job.base_file->facts();
+  if (!now) return pass(now.error());
+  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
+  // What the session does not send is as it was.
+  RangeSet present;
+  present.add({0, std::min(job.seen.size, job.size)});
+  for (const auto& range : job.ranges) present.remove(range);
+  for (const auto& range : present.list()) {
+    if (auto ok = job.file->copy_from(*job.base_file, range); !ok) return ok;
+  }
+  now = job.base_file->facts();
+  if (!now) return pass(now.error());
+  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
+  return {};
+}
+
+Result<std::uint64_t> hash_of(StagedFile& file, std::uint64_t size) {
+  Xxh3Stream hash;
+  Bytes buffer(std::min<std::uint64_t>(kHashStep, size));
+  for (std::uint64_t at = 0; at < size;) {
+    const auto step = std::min<std::uint64_t>(buffer.size(), size - at);
+    auto n = file.read_at(at, std::span(buffer).first(step));
+    if (!n) return pass(n.error());
+    if (*n == 0) return fail(Errc::io, "a staged file is too short");
+    hash.update(ByteView(buffer).first(*n));
+    at += *n;
+  }
+  return hash.digest();
+}
+
+Result<> end(Job& job) {
+  if (auto ok = job.file->resize(job.size); !ok) return ok;
+  if (!job.whole) {
+    auto hash = hash_of(*job.file, job.size);
+    if (!hash) return pass(hash.error());
+    job.hash = *hash;
+  }
+  if (job.over) {
+    if (auto ok = job.file->inherit(*job.base_file); !ok) return ok;
+  }
+  if (auto ok = job.file->set_attributes(job.bits, job.attributes); !ok) return ok;
+  auto facts = job.file->facts();
+  if (!facts) return pass(facts.error());
+  job.staged = std::move(facts->identity);
+  job.base_file.reset();
+  return {};
+}
+
+void run(Depot& depot, Job& job) {
+  if (job.start) job.outcome = begin(depot, job);
+  for (const auto& data : job.data) {
+    if (job.outcome) job.outcome = job.file->write_at(data.offset, data.bytes);
+  }
+  if (job.finish && job.outcome) job.outcome = end(job);
+}
+
+bool good_ranges(const proto::FileSyncInit& init) {
+  std::uint64_t at = 0;
+  for (const auto& range : init.ranges) {
+    if (range.empty() || range.begin < at || range.end > init.size) return false;
+    at = range.end;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<> Service::Impl::check_push(const proto::FileSyncInit& init, Push& push) const {
+  if (options.read_only) return fail(Errc::read_only);
+  if (init.size > kFileMax) return fail(Errc::too_large);
+  if (!init.operation.id) return fail(Errc::bad_request, "an operation needs an id");
+  if (!good_ranges(init)) return fail(Errc::bad_request, "ranges out of order or out of bounds");
+  Intent intent;
+  intent.deed = init.entry ? Deed::land_over : Deed::land_new;
+  intent.entry = NodeId{init.entry.value};
+  intent.folder = NodeId{init.place.folder.value};
+  intent.name = init.place.name;
+  if (init.entry && !init.content_version) {
+    return fail(Errc::moved_on, "the version that the content derives from is not named");
+  }
+  if (auto ok = check_versions(*tree, intent, {init.content_version, Version{}}); !ok) return ok;
+  auto planned = plan(*tree, intent);
+  if (!planned) return pass(planned.error());
+  push.over = intent.deed == Deed::land_over;
+  push.base = std::move(planned->at);
+  push.seen = std::move(planned->seen);
+  return {};
+}
+
+void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) {
+  const auto refused = [&](const Error& error) {
+    if (error.code == Errc::moved_on || error.code == Errc::exists) ++conflicts;
+    reply(peer, session, proto::FileSyncInitResponse{errc_of(error), error.detail, 0});
+  };
+  if (session_taken(peer, session)) {
+    return refuse(peer, session, {Errc::bad_request, "the session is in use"});
+  }
+  if (peer.pushes.size() >= kPushesMax) return refused({Errc::busy, "too many pushes at once"});
+  auto made = std::make_shared<Push>();
+  made->peer = peer.id;
+  made->session = session;
+  auto known = receipts->find(peer.client, init.operation.id);
+  if (!known) return refused(known.error());
+  std::uint64_t done = 0;
+  if (*known) {
+    made->duplicate = true;
+    for (const auto& range : init.ranges) done += range.size();
+  } else {
+    if (auto ok = check_push(init, *made); !ok) return refused(ok.error());
+    made->staging = next_staging++;
+    made->hash = std::make_unique<proto::SessionHash>(init.size, init.ranges);
+  }
+  made->init = std::move(init);
+  peer.pushes[session] = std::move(made);
+  reply(peer, session, proto::FileSyncInitResponse{Errc::ok, "", done});
+}
+
+void Service::Impl::push_data(Peer& peer, Session session, proto::FileSyncData data) {
+  const auto it = peer.pushes.find(session);
+  if (it == peer.pushes.end()) return;  // refused or ended: what was on its way is swallowed
+  auto& push = *it->second;
+  if (push.duplicate || push.checked) return;
+  if (!push.hash->update(data.offset, data.bytes)) {
+    return push_refused(peer.id, it->second, {Errc::bad_request, "data out of order"});
+  }
+  peer.unwritten += data.bytes.size();
+  push.unwritten.push_back(std::move(data));
+  if (peer.unwritten > kUnwrittenEver) close(peer, Errc::too_much, "more data than can be written");
+}
+
+void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyncCheckHash& check) {
+  const auto it = peer.pushes.find(session);
+  if (it == peer.pushes.end()) return;
+  const auto push = it->second;
+  if (push->checked) return;
+  if (!push->duplicate && (!push->hash->complete() || push->hash->digest() != check.sent)) {
+    return push_refused(peer.id, push, {Errc::wrong_hash, ""});
+  }
+  push->checked = true;
+  auto mutation = std::make_shared<Mutation>();
+  mutation->peer = peer.id;
+  mutation->session = session;
+  mutation->push = push;
+  mutation->ready = push->duplicate;
+  auto& intent = mutation->intent;
+  const auto& init = push->init;
+  intent.deed = init.entry ? Deed::land_over : Deed::land_new;
+  intent.client = peer.client;
+  intent.operation = init.operation.id;
+  intent.answered = init.operation.answered;
+  intent.entry = NodeId{init.entry.value};
+  intent.folder = NodeId{init.place.folder.value};
+  intent.name = init.place.name;
+  intent.staging = push->staging;
+  mutation->seen.content = init.content_version;
+  enqueue(std::move(mutation));
+}
+
+/// One job at a time for each push; what has arrived until then goes along.
+void Service::Impl::push_jobs(Peer& peer) {
+  for (auto& [session, push] : peer.pushes) {
+    const bool work_left =
+        !push->started || !push->unwritten.empty() || (push->checked && !push->finished);
+    if (!push->duplicate && !push->busy && !push->finished && work_left) push_job(peer.id, push);
+  }
+}
+
+void Service::Impl::push_job(PeerId who, const std::shared_ptr<Push>& push) {
+  auto job = std::make_shared<Job>();
+  job->start = !push->started;
+  job->finish = push->checked;
+  job->staging = push->staging;
+  job->over = push->over;
+  job->base = push->base;
+  job->seen = push->seen;
+  job->size = push->init.size;
+  job->ranges = push->init.ranges;
+  job->bits = push->init.attribute_bits;
+  job->attributes = push->init.attributes;
+  job->whole = push->hash->whole();
+  job->hash = push->hash->digest();
+  job->data = std::move(push->unwritten);
+  push->unwritten.clear();
+  job->file = std::move(push->file);
+  job->base_file = std::move(push->base_file);
+  push->started = true;
+  push->busy = true;
+  work([depot = &seams.depot, job] { run(*depot, *job); },
+       [this, who, push, job] {
+         push->busy = false;
+         push->file = std::move(job->file);
+         push->base_file = std::move(job->base_file);
+         std::size_t written = 0;
+         for (const auto& data : job->data) written += data.bytes.size();
+         if (Peer* peer = find(who)) {
+           peer->unwritten -= std::min(peer->unwritten, written);
+           touch(who);
+         }
+         if (push->dropped) return discard(push);
+         if (!job->outcome) return push_refused(who, push, job->outcome.error());
+         if (!job->finish) return;
+         push->finished = true;
+         push->staged = job->staged;
+         push->whole_hash = job->hash;
+         for (auto& mutation : queue) {
+           if (mutation->push != push) continue;
+           mutation->ready = true;
+           mutation->intent.staged = push->staged;
+           mutation->intent.hash = push->whole_hash;
+         }
+       });
+}
+
+/// Ends the session with a refusal in the receipt's place.
+void Service::Impl::push_refused(PeerId who, const std::shared_ptr<Push>& push,
+                                 const Error& error) {
+  if (error.code == Errc::moved_on) {
+    ++conflicts;
+    refresh_entry(NodeId{push->init.entry.value}, [] {});
+  }
+  if (Peer* peer = find(who)) {
+    proto::FileSyncCheckHashResponse out;
+    out.code = errc_of(error);
+    out.sentence = error.detail;
+    reply(*peer, push->session, std::move(out));
+    drop_push(*peer, push->session);
+  }
+}
+
+/// The session is over.  What was staged goes, unless it is landing at this moment.
+void Service::Impl::drop_push(Peer& peer, Session session) {
+  const auto it = peer.pushes.find(session);
+  if (it == peer.pushes.end()) return;
+  const auto push = it->second;
+  peer.pushes.erase(it);
+  for (const auto& data : push->unwritten) {
+    peer.unwritten -= std::min(peer.unwritten, data.bytes.size());
+  }
+  push->unwritten.clear();
+  push->dropped = true;
+  const auto queued = std::find_if(queue.begin(), queue.end(),
+                                   [&](const auto& mutation) { return mutation->push == push; });
+  const bool landing = push->checked && queued == queue.end();
+  if (queued != queue.end()) {
+    queue.erase(queued);
+    peer.mutations -= std::min<std::size_t>(peer.mutations, 1);
+  }
+  if (!push->busy && !landing) discard(push);
+}
+
+void Service::Impl::discard(const std::shared_ptr<Push>& push) {
+  push->file.reset();
+  push->base_file.reset();
+  if (!push->started || push->duplicate) return;
+  work([depot = &seams.depot, number = push->staging] { (void)depot->unstage(number); }, [] {});
+}
+
+}  // namespace ebb::server

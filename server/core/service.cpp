@@ -1,0 +1,237 @@
+#include "server/core/service.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "server/core/service_impl.h"
+
+namespace ebb::server {
+
+Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Service::~Service() = default;
+
+Result<std::unique_ptr<Service>> Service::open(ServiceSeams seams, ServiceOptions options) {
+  auto impl = std::make_unique<Impl>(seams, std::move(options));
+  if (auto ok = impl->open(); !ok) return pass(ok.error());
+  return std::unique_ptr<Service>(new Service(std::move(impl)));
+}
+
+PeerId Service::connected(std::string from) {
+  auto& all = impl_->peers;
+  const PeerId id = impl_->next_peer++;
+  const Time now = impl_->seams.clock.now();
+  all.emplace(id, std::make_unique<Peer>(id, std::move(from), impl_->options.limits, now));
+  if (all.size() > kPeersMax) {
+    impl_->close(*all[id], proto::Errc::too_much, "too many connections");
+    impl_->settle();
+  }
+  return id;
+}
+
+void Service::received(PeerId id, ByteView bytes) {
+  Peer* peer = impl_->find(id);
+  if (peer == nullptr || peer->closing) return;
+  peer->bytes_in += bytes.size();
+  auto ok = peer->connection.receive(bytes, impl_->seams.clock.now());
+  while (!peer->closing) {
+    auto message = peer->connection.next_message();
+    if (!message) break;
+    impl_->take(*peer, std::move(*message));
+  }
+  if (!ok) {
+    log_info("{}: {}", peer->from, ok.error().message());
+    peer->closing = true;
+  }
+  impl_->touch(id);
+  impl_->settle();
+}
+
+void Service::disconnected(PeerId id) {
+  Peer* peer = impl_->find(id);
+  if (peer == nullptr) return;
+  while (!peer->pushes.empty()) impl_->drop_push(*peer, peer->pushes.begin()->first);
+  impl_->peers.erase(id);
+  impl_->settle();
+}
+
+Bytes Service::next_output(PeerId id) {
+  Peer* peer = impl_->find(id);
+  if (peer == nullptr) return {};
+  if (!peer->closing) impl_->pump(*peer);
+  Bytes out = peer->connection.next_output();
+  peer->bytes_out += out.size();
+  return out;
+}
+
+bool Service::wants_close(PeerId id) const {
+  Peer* peer = impl_->find(id);
+  return peer == nullptr || peer->closing;
+}
+
+bool Service::wants_input(PeerId id) const {
+  Peer* peer = impl_->find(id);
+  return peer != nullptr && !peer->closing && peer->unwritten < kUnwrittenMax;
+}
+
+void Service::on_output(std::function<void(PeerId)> wake) {
+  impl_->wake = std::move(wake);
+}
+
+Time Service::next_deadline() const {
+  Time next = kNever;
+  for (const auto& [id, peer] : impl_->peers) {
+    if (!peer->closing) next = std::min(next, peer->connection.next_deadline());
+  }
+  return next;
+}
+
+void Service::advance(Time now) {
+  for (const auto& [id, peer] : impl_->peers) {
+    if (peer->closing || now < peer->connection.next_deadline()) continue;
+    if (auto ok = peer->connection.advance(now); !ok) peer->closing = true;
+    impl_->touch(id);
+  }
+  impl_->settle();
+}
+
+bool Service::idle() const {
+  return impl_->idle();
+}
+
+ServiceStatus Service::status() const {
+  ServiceStatus out;
+  out.tree = impl_->store->tree();
+  out.epoch = impl_->epoch;
+  out.sequence = Seq{impl_->store->sequence()};
+  out.entries_known = impl_->store->figures().nodes;
+  out.mutations = impl_->mutations_done;
+  out.conflicts = impl_->conflicts;
+  for (const auto& [id, peer] : impl_->peers) {
+    out.peers.push_back({id, peer->client, peer->name, peer->bytes_in, peer->bytes_out});
+  }
+  return out;
+}
+
+// ---- the inside's own turning
+
+Peer* Service::Impl::find(PeerId id) {
+  const auto it = peers.find(id);
+  return it == peers.end() ? nullptr : it->second.get();
+}
+
+void Service::Impl::work(std::function<void()> job, std::function<void()> done) {
+  ++jobs;
+  seams.executor.run(std::move(job),
+                     [this, still = std::weak_ptr<bool>(alive), then = std::move(done)] {
+                       if (still.expired()) return;
+                       --jobs;
+                       then();
+                       settle();
+                     });
+}
+
+bool Service::Impl::idle() const {
+  if (jobs != 0 || !queue.empty() || syncing || !sync_waiters.empty() || batch_running)
+    return false;
+  return std::all_of(peers.begin(), peers.end(), [](const auto& entry) {
+    const Peer& peer = *entry.second;
+    return peer.pushes.empty() && peer.pulls.empty() && peer.listings.empty() &&
+           peer.replies.empty();
+  });
+}
+
+void Service::Impl::settle() {
+  if (settling) return;  // the outer call goes on
+  settling = true;
+  for (bool again = true; again;) {
+    again = false;
+    for (const auto& [id, peer] : peers) {
+      if (!peer->closing) push_jobs(*peer);
+    }
+    start_batch();
+    start_sync();
+    checkpoint_if_due();
+    std::set<PeerId> now;
+    now.swap(touched);
+    for (const auto id : now) {
+      Peer* peer = find(id);
+      if (peer == nullptr) continue;
+      if (!peer->closing) pump(*peer);
+      const bool held = peer->unwritten >= kUnwrittenMax;
+      const bool freed = peer->held && !held;
+      peer->held = held;
+      if (wake && (peer->closing || freed || peer->connection.outbox_bytes() != 0)) wake(id);
+    }
+    again = !touched.empty();
+  }
+  settling = false;
+}
+
+void Service::Impl::pump(Peer& peer) {
+  while (!peer.replies.empty() && peer.connection.can_send()) {
+    auto& [session, body] = peer.replies.front();
+    auto ok = peer.connection.send(session, body);
+    if (!ok) log_warn("{}: an answer could not be sent: {}", peer.from, ok.error().message());
+    peer.replies.pop_front();
+  }
+  pump_watch(peer);
+  pump_listings(peer);
+  pump_pulls(peer);
+}
+
+void Service::Impl::after_sync(std::function<void(bool)> then) {
+  sync_waiters.push_back(std::move(then));
+}
+
+void Service::Impl::start_sync() {
+  if (broken) sync_waiters.clear();  // those who would be told have been sent away
+  if (syncing || sync_waiters.empty()) return;
+  syncing = true;
+  dirty = false;
+  auto waiters = std::make_shared<std::vector<std::function<void(bool)>>>(std::move(sync_waiters));
+  sync_waiters.clear();
+  const Seq covered{store->sequence()};
+  auto outcome = std::make_shared<Result<>>();
+  work(
+      [outcome, weak = std::weak_ptr(store)] {
+        if (auto open = weak.lock()) *outcome = open->sync();
+      },
+      [this, outcome, waiters, covered] {
+        syncing = false;
+        if (*outcome) {
+          durable = std::max(durable, covered);
+        } else {
+          give_up(outcome->error());
+        }
+        for (auto& waiter : *waiters) waiter(outcome->has_value());
+        for (const auto& [id, peer] : peers) touch(id);
+      });
+}
+
+void Service::Impl::checkpoint_if_due() {
+  if (checkpointing || broken || !store->wants_checkpoint()) return;
+  if (auto ok = store->begin_checkpoint(); !ok) return give_up(ok.error());
+  checkpointing = true;
+  auto outcome = std::make_shared<Result<>>();
+  work(
+      [outcome, weak = std::weak_ptr(store)] {
+        if (auto open = weak.lock()) *outcome = open->run_checkpoint();
+      },
+      [this, outcome] {
+        checkpointing = false;
+        auto ok = *outcome ? store->end_checkpoint() : *outcome;
+        if (!ok) give_up(ok.error());
+      });
+}
+
+void Service::Impl::give_up(const Error& why) {
+  if (broken) return;
+  broken = true;
+  log_error("{}: the database failed: {}; the server must be started again", options.state_folder,
+            why.message());
+  for (const auto& [id, peer] : peers) {
+    close(*peer, proto::Errc::io, "the server's database failed");
+  }
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,293 @@
+// Inside of Service.  One struct, a file for each noun: peers.cpp, listing.cpp, pulls.cpp,
+// pushes.cpp, batches.cpp, watching.cpp, opening.cpp.
+//
+// Invariants.
+// - The store is touched on the service's thread only, but for sync(), which the executor calls.
+// - Nothing leaves that is not on disk: what a peer is told of a change waits for a sync that began
+// after it.
+// - One batch of mutations is under way at a time, and one sync.
+// - A folder that was read while a batch changed it is read again: the record follows either the
+// batch or
+//   the disk, never an older disk.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+#include "proto/session_hash.h"
+#include "server/core/change_log.h"
+#include "server/core/deeds.h"
+#include "server/core/depot.h"
+#include "server/core/receipts.h"
+#include "server/core/service.h"
+#include "server/core/tree.h"
+
+namespace ebb::server {
+
+using Session = std::uint32_t;
+
+// What a peer can make the server keep.
+inline constexpr std::size_t kPeersMax = 1024;  // connections: descriptors and buffers
+inline constexpr std::size_t kPushesMax = 512;  // sessions staging or landing: files, descriptors
+inline constexpr std::size_t kUnwrittenMax = 16u
+                                             << 20;  // bytes of pushes in memory: then input waits
+inline constexpr std::size_t kUnwrittenEver =
+    64u << 20;                                  // for a peer that sends on nevertheless: closed
+inline constexpr std::size_t kPullsMax = 4096;  // sessions asked for: a small record each
+inline constexpr std::size_t kPullsOpen = 16;   // sessions reading: a file and a buffer each
+inline constexpr std::size_t kPullAhead = 512u << 10;  // bytes read and not sent, of a session
+inline constexpr std::size_t kReadStep = 256u << 10;   // bytes of one read
+inline constexpr std::size_t kListingsMax = 256;
+inline constexpr std::size_t kListAhead = 4;           // folders being read for one listing
+inline constexpr std::size_t kListFoldersMax = 65536;  // folders waiting in one listing
+inline constexpr std::size_t kMutationsMax = 4096;     // of a peer, not answered
+inline constexpr std::size_t kRequestsMax = 4096;      // stats and the like, not answered
+inline constexpr std::size_t kRepliesMax = 16384;  // answers that the peer does not read: closed
+inline constexpr std::size_t kAnsweredMax =
+    4096;  // receipts sent and not acknowledged on their session
+inline constexpr std::size_t kBatchMax = 1024;  // mutations of one batch
+inline constexpr std::size_t kSyncEach = 4;     // up to so many contents are synced one by one
+inline constexpr std::uint64_t kFileMax = std::uint64_t{1} << 62;
+
+struct Push {
+  PeerId peer = 0;
+  Session session = 0;
+  proto::FileSyncInit init;
+  std::uint64_t staging = 0;
+  bool over = false;  // onto a file that is there
+  Spot base;          // it
+  Facts seen;
+  std::unique_ptr<proto::SessionHash> hash;
+  std::deque<proto::FileSyncData> unwritten;
+  bool duplicate = false;  // the receipt is known: data is swallowed
+  bool started = false;    // the staging file is made
+  bool busy = false;       // a job has `file` and `base_file`
+  bool checked = false;    // CheckHash came and fits
+  bool finished = false;   // staged whole: ready to land
+  bool dropped = false;    // nobody waits for it
+  std::shared_ptr<StagedFile> file;
+  std::shared_ptr<DepotFile> base_file;
+  Identity staged;
+  std::uint64_t whole_hash = 0;
+};
+
+struct Mutation {
+  PeerId peer = 0;
+  Session session = 0;
+  Intent intent;
+  Seen seen;
+  EntryId answer_entry;
+  std::shared_ptr<Push> push;  // a push, else a Mutate
+  bool ready = false;          // what it lands is staged
+  std::optional<Error> error;
+  Plan plan;
+  std::optional<Landed> landed;
+  std::optional<Receipt> receipt;
+};
+
+struct Pull {
+  Session session = 0;
+  proto::Pull request;
+  std::shared_ptr<DepotFile> file;
+  Facts seen;
+  std::vector<Range> ranges;
+  std::unique_ptr<proto::SessionHash> hash;
+  bool opened = false;
+  bool announced = false;  // FileSyncInit is sent
+  bool busy = false;
+  bool cancelled = false;
+  std::size_t range = 0;      // of `ranges`: where reading is
+  std::uint64_t read_at = 0;  // next byte to read
+  std::deque<proto::FileSyncData> ahead;
+  std::size_t ahead_bytes = 0;
+  std::uint64_t turn = 0;  // when it was last served
+};
+
+struct Listing {
+  struct Item {
+    NodeId folder;
+    enum class State : std::uint8_t { waiting, reading, ready, failed } state = State::waiting;
+    std::optional<Error> error;
+  };
+  Session session = 0;
+  NodeId top;
+  std::uint64_t budget = 0;
+  std::deque<Item> items;  // front: the one whose pages are being sent
+  std::uint64_t cookie = 0;
+  bool begun = false;  // the first page of the front has been sent
+};
+
+struct Watching {
+  Session session = 0;
+  Seq sent;
+};
+
+struct Peer {
+  Peer(PeerId number, std::string where, const proto::Limits& limits, Time now)
+      : id(number), from(std::move(where)), connection(proto::Role::server, limits, now) {}
+
+  PeerId id;
+  std::string from;
+  proto::Connection connection;
+  bool shaken = false;
+  bool closing = false;
+  ClientId client;
+  std::string name;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::deque<std::pair<Session, proto::Body>> replies;
+  std::size_t requests = 0;
+  std::size_t mutations = 0;
+  std::map<Session, std::shared_ptr<Push>> pushes;
+  std::size_t unwritten = 0;
+  std::map<Session, OpId> answered;  // pushes whose receipt was sent, until FileSyncFinish
+  bool held = false;                 // input was refused at the last look
+  std::map<Session, std::shared_ptr<Pull>> pulls;
+  std::map<Session, std::shared_ptr<Listing>> listings;
+  std::optional<Watching> watching;
+};
+
+struct Service::Impl {
+  Impl(ServiceSeams s, ServiceOptions o) : seams(s), options(std::move(o)) {}
+
+  // ---- opening.cpp
+  Result<> open();
+  Result<> recover_all();
+  Result<> look_at_root();
+  Result<> begin_epoch();
+  bool in_history(Epoch epoch, Seq sequence) const;
+
+  // ---- service.cpp
+  /// Runs a job on the executor and `done` here, unless the service has gone in the meantime.
+  void work(std::function<void()> job, std::function<void()> done);
+  /// Everything that follows from what happened: at the end of every entry from outside.
+  void settle();
+  void pump(Peer& peer);
+  void touch(PeerId peer) { touched.insert(peer); }
+  Peer* find(PeerId peer);
+  /// Calls back when everything committed up to now is on disk.
+  void after_sync(std::function<void(bool ok)> then);
+  void start_sync();
+  /// The database cannot be trusted to go on: everybody is sent away; the next start recovers.
+  void give_up(const Error& why);
+  bool idle() const;
+
+  // ---- peers.cpp
+  void take(Peer& peer, proto::Message message);
+  void shake(Peer& peer, const proto::VersionHandshake& hello);
+  void close(Peer& peer, proto::Errc code, const std::string& sentence);
+  void reply(Peer& peer, Session session, proto::Body body);
+  void refuse(Peer& peer, Session session, const Error& error);
+  void stat(Peer& peer, Session session, const proto::Stat& request);
+  void answer_stat(PeerId peer, Session session, NodeId id);
+  void stat_fs(Peer& peer, Session session);
+  void cancel(Peer& peer, Session session);
+  void finish(Peer& peer, Session session);
+  bool session_taken(const Peer& peer, Session session) const;
+
+  // ---- listing.cpp
+  void list(Peer& peer, Session session, const proto::List& request);
+  void pump_listings(Peer& peer);
+  bool pump_listing(Peer& peer, Listing& listing);
+  void read_ahead(PeerId peer, const std::shared_ptr<Listing>& listing);
+  bool send_page(Peer& peer, Listing& listing);
+  /// Reads the folder and takes into the record what is different; `then` gets an error when it is
+  /// no more.
+  void refresh(NodeId folder, std::function<void(Result<>)> then);
+  void read_folder(NodeId folder);
+  void folder_was_read(NodeId folder, std::uint64_t since, Result<FolderRead> read);
+  /// Looks at one entry; where it is not what was known, its folder is read.
+  void refresh_entry(NodeId id, std::function<void()> then);
+
+  // ---- pulls.cpp
+  void pull(Peer& peer, Session session, proto::Pull request);
+  void pump_pulls(Peer& peer);
+  void read_pulls(Peer& peer);
+  void read_step(PeerId peer, const std::shared_ptr<Pull>& pull);
+  bool send_step(Peer& peer, Pull& pull);
+  void pull_failed(PeerId peer, Session session, const Error& error);
+
+  // ---- pushes.cpp
+  void push(Peer& peer, Session session, proto::FileSyncInit init);
+  void push_data(Peer& peer, Session session, proto::FileSyncData data);
+  void push_check(Peer& peer, Session session, const proto::FileSyncCheckHash& check);
+  void push_jobs(Peer& peer);
+  void push_job(PeerId peer, const std::shared_ptr<Push>& push);
+  void drop_push(Peer& peer, Session session);
+  void discard(const std::shared_ptr<Push>& push);
+  void push_refused(PeerId peer, const std::shared_ptr<Push>& push, const Error& error);
+  Result<> check_push(const proto::FileSyncInit& init, Push& push) const;
+
+  // ---- batches.cpp
+  void mutate(Peer& peer, Session session, proto::Mutate request);
+  Result<std::shared_ptr<Mutation>> mutation_of(const Peer& peer, proto::Mutate request);
+  void stage(const std::shared_ptr<Mutation>& mutation, const proto::Mutate& request);
+  void enqueue(std::shared_ptr<Mutation> mutation);
+  void start_batch();
+  std::vector<std::shared_ptr<Mutation>> gather();
+  bool prepare(const std::shared_ptr<Mutation>& mutation);
+  void batch_performed(std::vector<std::shared_ptr<Mutation>> batch, Result<> outcome);
+  Result<> account_all(std::vector<std::shared_ptr<Mutation>>& batch);
+  void answer(const std::shared_ptr<Mutation>& mutation);
+  void unstage(const Mutation& mutation);
+  void answer_push(Peer& peer, const Mutation& mutation);
+  void answer_mutate(Peer& peer, const Mutation& mutation);
+  void forget_receipts(const std::vector<std::shared_ptr<Mutation>>& batch);
+
+  // ---- watching.cpp
+  void watch(Peer& peer, Session session, const proto::Watch& request);
+  void pump_watch(Peer& peer);
+
+  ServiceSeams seams;
+  ServiceOptions options;
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+  std::shared_ptr<store::Store> store;
+  std::unique_ptr<ChangeLog> log;
+  std::unique_ptr<Tree> tree;
+  std::unique_ptr<Receipts> receipts;
+  Epoch epoch;
+  bool broken = false;
+
+  std::map<PeerId, std::unique_ptr<Peer>> peers;
+  PeerId next_peer = 1;
+  std::set<PeerId> touched;
+  std::function<void(PeerId)> wake;
+  bool settling = false;
+  std::size_t jobs = 0;
+  std::uint64_t turns = 0;
+
+  // Durability: `durable` is a sequence that is on disk.
+  Seq durable;
+  bool dirty = false;  // committed since the last sync began
+  bool syncing = false;
+  std::vector<std::function<void(bool)>> sync_waiters;
+  bool checkpointing = false;
+  void checkpoint_if_due();
+
+  // Mutations.
+  std::deque<std::shared_ptr<Mutation>> queue;
+  bool batch_running = false;
+  std::uint64_t batches_begun = 0;
+  std::uint64_t batches_ended = 0;
+  std::unordered_map<NodeId, std::uint64_t> changed_in;  // folder -> number of the last batch there
+  std::vector<std::pair<ClientId, OpId>> finished_ops;   // receipts that may go
+  std::uint64_t next_staging = 1;
+  std::uint64_t mutations_done = 0;
+  std::uint64_t conflicts = 0;
+
+  // Folders being read.
+  struct Reading {
+    std::vector<std::function<void(Result<>)>> waiting;  // for the read under way
+    std::vector<std::function<void(Result<>)>> next;     // came after it began
+    bool behind_batch = false;                           // waits for the batch to end
+  };
+  std::map<NodeId, Reading> readings;
+};
+
+/// What a client is told of an error.
+proto::Errc errc_of(const Error& error);
+
+}  // namespace ebb::server
