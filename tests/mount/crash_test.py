@@ -19,22 +19,22 @@ def write_until_it_breaks(top, manifest, key):
     """The writer, a process of its own: changes files, fsyncs, and only then writes into the manifest what must be there.
     Before each change it writes down what it is about to do: that may be there, or not."""
     top, chance, number = pathlib.Path(top), harness.random.Random(key), 0
-    with open(manifest, "a", encoding="ascii", buffering=1) as book:
+    with open(manifest, "a", encoding="utf-8", buffering=1) as book:
         while True:
             number += 1
             name = f"file{chance.randrange(12)}"
-            text = f"{key}.{number}." * chance.randrange(1, 3000)
-            book.write(json.dumps(["about", name, text]) + "\n")
+            token, count = f"{key}.{number}.", chance.randrange(1, 3000)
+            book.write(json.dumps(["about", name, token, count]) + "\n")
             how = chance.choice(["write", "rename"])
             target = top / name if how == "write" and not (top / name).exists() else top / f"{name}.tmp"
-            with open(target, "w", encoding="ascii") as file:
-                file.write(text)
+            with open(target, "w", encoding="utf-8") as file:
+                file.write(token * count)
                 file.flush()
                 os.fsync(file.fileno())
             if target != top / name:
                 os.rename(target, top / name)
                 fsync_folder(top)
-            book.write(json.dumps(["done", name, text]) + "\n")
+            book.write(json.dumps(["done", name, token, count]) + "\n")
 
 
 def fsync_folder(path):
@@ -82,18 +82,19 @@ class ClientKilled(harness.MountCase):
     def lines(self, manifest):
         if not manifest.exists():
             return []
-        return [json.loads(line) for line in manifest.read_text(encoding="ascii").splitlines(True) if line.endswith("\n")]
+        return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
 
     def expect_all(self, top, manifest):
         allowed = {}
-        for what, name, text in self.lines(manifest):
+        for what, name, token, count in self.lines(manifest):
+            text = token * count
             if what == "done":
                 allowed[name] = [text]
             else:
                 allowed.setdefault(name, [None]).append(text)
         for name, texts in allowed.items():
             path = top / name
-            found = path.read_text(encoding="ascii") if path.exists() else None
+            found = path.read_text(encoding="utf-8") if path.exists() else None
             # A write that was never fsynced may have got anywhere; a file that was must be one of what it may be.
             if None in texts:
                 continue

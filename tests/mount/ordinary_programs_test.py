@@ -247,7 +247,7 @@ class Ordinary(harness.MountCase):
         code = "import fcntl,sys\nf=open(sys.argv[1],'r+')\n" \
                "try: getattr(fcntl, sys.argv[2])(f, fcntl.LOCK_EX|fcntl.LOCK_NB)\nexcept OSError: sys.exit(9)\n"
         for kind in ("flock", "lockf"):
-            with self.subTest(kind=kind), open(path, "r+", encoding="ascii") as file:
+            with self.subTest(kind=kind), open(path, "r+", encoding="utf-8") as file:
                 getattr(fcntl, kind)(file, fcntl.LOCK_EX)
                 self.assertEqual(9, self.run_program(sys.executable, "-c", code, path, kind).returncode)
                 getattr(fcntl, kind)(file, fcntl.LOCK_UN)
@@ -256,7 +256,7 @@ class Ordinary(harness.MountCase):
     def test_a_wait_for_a_lock_can_be_interrupted(self):
         path = self.at / "locked"
         path.touch()
-        with open(path, "r+", encoding="ascii") as file:
+        with open(path, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             code = "import fcntl,sys\nf=open(sys.argv[1],'r+')\nprint('ready',flush=True)\nfcntl.flock(f, fcntl.LOCK_EX)\n"
             waiter = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)

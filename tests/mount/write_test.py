@@ -49,7 +49,7 @@ class Changes(harness.MountCase):
 
     def test_a_change_of_what_is_there(self):
         (self.at / "old/file0").write_text("new content, longer than the old")
-        with open(self.at / "old/file1", "a", encoding="ascii") as file:
+        with open(self.at / "old/file1", "a", encoding="utf-8") as file:
             file.write("appended\n")
         with open(self.at / "old/file2", "r+b") as file:
             file.write(b"OLD")
