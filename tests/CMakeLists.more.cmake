@@ -4,6 +4,9 @@ foreach(rule layers text_rules)
   add_test(NAME unit_${rule} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/unit/${rule}.py)
   set_tests_properties(unit_${rule} PROPERTIES LABELS unit TIMEOUT 60)
 endforeach()
+add_test(NAME unit_manual COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/unit/manual.py)
+set_tests_properties(unit_manual PROPERTIES LABELS unit TIMEOUT 60 SKIP_RETURN_CODE 77
+                     ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
 file(GLOB mount_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/mount/*_test.py)
 foreach(source ${mount_tests})
   get_filename_component(stem ${source} NAME_WE)
@@ -21,4 +24,15 @@ foreach(source ${transport_tests})
   add_test(NAME transport_${stem} COMMAND transport_${stem})
   set_tests_properties(transport_${stem} PROPERTIES LABELS unit TIMEOUT 300)
 endforeach()
+
+# The text of the format, and what fuzzing has found.
+add_test(NAME unit_protocol_page COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/unit/protocol_page.py)
+set_tests_properties(unit_protocol_page PROPERTIES LABELS unit TIMEOUT 60)
+add_subdirectory(fuzz)
 # End of the transport.
+
+# Requests of a kernel that the test plays, to a core whose answers the test writes.
+foreach(name ops folders notifier)
+  target_sources(kernel_${name}_test PRIVATE kernel/fake_client.cpp kernel/kernel.cpp)
+endforeach()
+# End of the played kernel.

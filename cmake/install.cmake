@@ -1,0 +1,20 @@
+# Where `cmake --install` puts things.  mount.ebbfs is `ebb` under the name by which mount(8) and fstab(5) call it.
+include(GNUInstallDirs)
+foreach(program ebb ebbd)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endforeach()
+if(TARGET ebb)
+  add_custom_command(TARGET ebb POST_BUILD COMMAND ${CMAKE_COMMAND} -E create_symlink ebb
+                     ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/mount.ebbfs)
+  install(CODE "file(MAKE_DIRECTORY \"\$ENV{DESTDIR}${CMAKE_INSTALL_FULL_SBINDIR}\")
+                file(CREATE_LINK ../${CMAKE_INSTALL_BINDIR}/ebb
+                     \"\$ENV{DESTDIR}${CMAKE_INSTALL_FULL_SBINDIR}/mount.ebbfs\" SYMBOLIC)")
+endif()
+file(GLOB pages ${CMAKE_SOURCE_DIR}/man/*.[1-9])
+foreach(page ${pages})
+  get_filename_component(section ${page} LAST_EXT)
+  string(SUBSTRING ${section} 1 1 section)
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
