@@ -8,7 +8,7 @@
 
 #include "proto/errors.h"
 
-namespace ebb::testing {
+namespace ebb::test {
 
 using proto::EntryKind;
 using server::Facts;
@@ -623,7 +623,9 @@ Result<Landed> FakeDepot::land_new(std::uint64_t number, const Spot& spot) {
     tree.inodes[ino].ctime = tree.inodes[folder].ctime = when;
     tree.inodes[folder].attributes.mtime = when;
   });
-  return Landed{{}, facts(ino), "", false};
+  Landed landed;
+  landed.after = facts(ino);
+  return landed;
 }
 
 /// What an exchange brought into staging: history, or beside the name when it is not what was seen.
@@ -745,6 +747,7 @@ Result<Landed> FakeDepot::exchange(const Spot& a, const Identity& identity, cons
   landed.before = facts(one->ino);
   swap(one->folder, a.name, two->folder, b.name);
   landed.after = facts(one->ino);
+  landed.other = facts(two->ino);
   return landed;
 }
 
@@ -810,4 +813,4 @@ Result<> FakeDepot::sync_all() {
   return {};
 }
 
-}  // namespace ebb::testing
+}  // namespace ebb::test

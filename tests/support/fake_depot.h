@@ -15,7 +15,7 @@
 
 #include "server/core/depot.h"
 
-namespace ebb::testing {
+namespace ebb::test {
 
 class FakeDepot final : public server::Depot {
  public:
@@ -158,4 +158,4 @@ class FakeDepot final : public server::Depot {
   bool fault_fired_ = false;
 };
 
-}  // namespace ebb::testing
+}  // namespace ebb::test
