@@ -321,6 +321,10 @@ Result<> Tree::step_refused(const Step& step, bool conflict, std::string_view se
   return impl_->change([&](Edit& edit) { fusefs::step_refused(edit, step, conflict, sentence); });
 }
 
+Result<> Tree::step_again(const Step& step) {
+  return impl_->change([&](Edit& edit) { fusefs::step_again(edit, step); });
+}
+
 Result<> Tree::step_moot(const Step& step) {
   return impl_->change([&](Edit& edit) { fusefs::step_moot(edit, step); });
 }

@@ -166,6 +166,9 @@ class Tree {
   Result<> step_done(const Step& step, const StepReceipt& receipt);
   /// The server refused for good.  `conflict`, or `error` with the sentence.
   Result<> step_refused(const Step& step, bool conflict, std::string_view sentence);
+  /// The server refused it, and did not do it, because it knows more than we: the step is over, and planned anew
+  /// from what its changes tell.  (Without this call next_step() repeats the step that is under way.)
+  Result<> step_again(const Step& step);
   /// The server says the entry or name is no more as we thought, and we have nothing to lose by taking its
   /// word (removing what is gone already).
   Result<> step_moot(const Step& step);

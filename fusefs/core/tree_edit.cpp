@@ -31,7 +31,7 @@ void Edit::save(NodeId id, const Node& before, const Node& after) {
   need(txn_.put(id, after));
   const auto counted = all_counts(before);
   const auto counts = all_counts(after);
-  if (counted != counts) count(counting_folder(core.store(), id, after), counted, counts);
+  if (counted != counts) count(counting_folder(id, after), counted, counts);
 }
 
 void Edit::count(NodeId folder, const Counts& before, const Counts& after) {
@@ -40,7 +40,7 @@ void Edit::count(NodeId folder, const Counts& before, const Counts& after) {
     auto record = node(folder);
     adjust(record, before, after);
     need(txn_.put(folder, record));
-    folder = counting_folder(core.store(), folder, record);
+    folder = counting_folder(folder, record);
   }
 }
 
@@ -57,12 +57,12 @@ void Edit::bind(NodeId folder, std::string_view text, Side side, NodeId id) {
   if (former == id) return;
   std::vector<std::pair<NodeId, NodeId>> stood;  // node, where it counted
   for (const auto other : {former, id}) {
-    if (other) stood.emplace_back(other, counting_folder(core.store(), other, node(other)));
+    if (other) stood.emplace_back(other, counting_folder(other, node(other)));
   }
   need(txn_.bind(folder, text, side, id));
   for (const auto& [other, before] : stood) {
     const auto record = node(other);
-    const auto after = counting_folder(core.store(), other, record);
+    const auto after = counting_folder(other, record);
     touch(other);
     if (before == after) continue;
     count(before, all_counts(record), {});
@@ -294,12 +294,12 @@ namespace {
 
 void add_beneath(TreeCore& core, NodeId id, std::uint32_t pulling, std::uint32_t pushing) {
   const auto record = find_node(core.store(), id);
-  auto folder = record ? counting_folder(core.store(), id, *record) : NodeId{};
+  auto folder = record ? counting_folder(id, *record) : NodeId{};
   for (int depth = 0; folder && depth < kDepthMax; ++depth) {
     auto& above = core.activity[folder];
     above.beneath_pulling += pulling;
     above.beneath_pushing += pushing;
-    folder = counting_folder(core.store(), folder, node_of(core.store(), folder));
+    folder = counting_folder(folder, node_of(core.store(), folder));
   }
 }
 

@@ -100,7 +100,7 @@ std::optional<NodeId> find_entry(const store::Store& store, EntryId entry);
 std::optional<Queued> find_queued(const store::Store& store, const store::Node& node);
 /// Folder in which the node counts: that of a local name, else of a server's; none for the root and
 /// for a node without names.
-NodeId counting_folder(const store::Store& store, NodeId id, const store::Node& node);
+NodeId counting_folder(NodeId id, const store::Node& node);
 /// Folder of the node's name on the server's side, none where it has none.
 NodeId server_folder(const store::Store& store, NodeId id);
 /// Whether the folder is the other one or, by what is shown, inside it.
@@ -253,6 +253,7 @@ void vanish(Edit& edit, NodeId id);
 void step_begins(Edit& edit, const Step& step, OpId operation);
 void step_done(Edit& edit, const Step& step, const StepReceipt& receipt);
 void step_refused(Edit& edit, const Step& step, bool conflict, std::string_view sentence);
+void step_again(Edit& edit, const Step& step);
 void step_moot(Edit& edit, const Step& step);
 
 }  // namespace ebb::fusefs

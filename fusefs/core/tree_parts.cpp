@@ -84,7 +84,7 @@ Status nearest_word(Edit& edit, NodeId folder) {
     if (record.status == Status::syncless || record.status == Status::syncmore) {
       return record.status;
     }
-    folder = counting_folder(edit.core.store(), folder, record);
+    folder = counting_folder(folder, record);
     if (!folder) break;
     record = edit.node(folder);
   }
@@ -96,7 +96,7 @@ std::vector<NodeId> chain_to(Edit& edit, NodeId folder) {
   std::vector<NodeId> chain;
   while (folder && chain.size() < kDepthMax) {
     chain.insert(chain.begin(), folder);
-    folder = counting_folder(edit.core.store(), folder, edit.node(folder));
+    folder = counting_folder(folder, edit.node(folder));
   }
   return chain;
 }
@@ -122,7 +122,7 @@ void wake_folder(Edit& edit, NodeId folder) {
     const auto record = edit.node(folder);
     if (record.status != Status::remote) return;
     edit.change(folder, [&](Node& n) { n.status = word; });
-    folder = counting_folder(edit.core.store(), folder, record);
+    folder = counting_folder(folder, record);
   }
 }
 

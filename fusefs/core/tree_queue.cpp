@@ -217,7 +217,20 @@ void step_refused(Edit& edit, const Step& step, bool is_conflict, std::string_vi
   if (step.kind == StepKind::remove && is_conflict && node->links == 0) {
     return undo_removal(edit, id);
   }
+  // Attributes are never in conflict: with the newer base, ours come on top.
+  if (is_conflict && step.kind == StepKind::set_attributes) {
+    return edit.effects.unsure.push_back(id);
+  }
   is_conflict ? conflict(edit, id, sentence) : error_at(edit, id, sentence);
+}
+
+void step_again(Edit& edit, const Step& step) {
+  const auto id = owner_of(edit, step);
+  forget_moved(edit, step);
+  if (!edit.find(id)) return;
+  edit.end_step(id);
+  edit.touch(id);
+  if (makes(step)) forget_making(edit, id, step);
 }
 
 void step_moot(Edit& edit, const Step& step) {
@@ -228,12 +241,17 @@ void step_moot(Edit& edit, const Step& step) {
   edit.end_step(id);
   edit.touch(id);
   if (makes(step)) return forget_making(edit, id, step);
+  if (step.kind <= StepKind::blocked) return;
   if (!step.entry || node->entry != step.entry) return;
   if (step.kind == StepKind::remove) {
     return clear_server_name(edit, step.from_folder, step.from.name, id);
   }
+  const bool about_name = step.kind == StepKind::rename || step.kind == StepKind::exchange;
+  if (about_name) clear_server_name(edit, step.from_folder, step.from.name, id);
   for (const auto& name : edit.names(id)) {
-    if (name.server == id) clear_server_name(edit, name.folder, name.text, id);
+    if (name.server != id) continue;
+    if (about_name) return;
+    clear_server_name(edit, name.folder, name.text, id);
   }
   vanish(edit, id);
 }

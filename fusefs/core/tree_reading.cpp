@@ -57,19 +57,9 @@ std::optional<Step> step_under_way(const Store& store, NodeId id, const Node& no
   return step;
 }
 
-NodeId counting_folder(const Store& store, NodeId id, const Node& node) {
-  if (id == kRootNode) return {};
-  if (node.parent) {
-    const auto first = store.name_at(node.parent, node.parent_cookie);
-    if (first && first->local == id) return node.parent;
-    if (first && first->server == id && node.links == 0) return node.parent;
-  }
-  NodeId hanging;
-  for (const auto& name : names_of(store, id)) {
-    if (name.local == id) return name.folder;
-    if (!hanging) hanging = name.folder;
-  }
-  return hanging;
+NodeId counting_folder(NodeId id, const Node& node) {
+  // The store keeps a local name first where there is one.
+  return id == kRootNode || node.parent_cookie == 0 ? NodeId{} : node.parent;
 }
 
 NodeId server_folder(const Store& store, NodeId id) {
@@ -84,7 +74,7 @@ bool is_inside(const Store& store, NodeId folder, NodeId other) {
   for (int depth = 0; folder; ++depth) {
     if (folder == other) return true;
     if (depth > kDepthMax) refuse(ELOOP, "folders in a circle");
-    folder = counting_folder(store, folder, node_of(store, folder));
+    folder = counting_folder(folder, node_of(store, folder));
   }
   return false;
 }
