@@ -70,37 +70,23 @@ Result<bool> Names::same(const NameCell& cell, std::string_view name) const {
 
 Result<Names::Found> Names::find(NodeId folder, std::string_view name) const {
   const auto first = hash(as_bytes(name)) << kOrdinalBits;
-  Found found;
   std::bitset<kOrdinals> taken;
-  std::optional<Error> error;
-  const auto visit = [&](std::uint64_t cookie, const Cell& cell) {
-    if (cookie >= first + kOrdinals) return false;
-    const auto candidate = name_cell(cell);
+  for (auto cookie = first; cookie < first + kOrdinals; ++cookie) {
+    auto cell = tree_.seek({folder.value, cookie});
+    if (!cell) return pass(cell.error());
+    if (!*cell || (*cell)->first.owner != folder.value) break;
+    cookie = (*cell)->first.item;
+    if (cookie >= first + kOrdinals) break;
+    const auto candidate = name_cell((*cell)->second);
     auto equal = same(candidate, name);
-    if (!equal) {
-      error = equal.error();
-      return false;
-    }
+    if (!equal) return pass(equal.error());
+    if (*equal) return Found{cookie, candidate};
     taken.set(cookie - first);
-    if (!*equal) return true;
-    found = {cookie, candidate};
-    return false;
-  };
-  // Nearly always the first cookie is it, or there is none.
-  auto direct = tree_.find({folder.value, first});
-  if (!direct) return pass(direct.error());
-  if (*direct && visit(first, **direct)) {
-    if (auto r = tree_.scan({folder.value, first + 1}, visit); !r) return pass(r.error());
-  } else if (!*direct) {
-    if (auto r = tree_.scan({folder.value, first + 1}, visit); !r) return pass(r.error());
   }
-  if (error) return pass(*error);
-  if (found.cell) return found;
   std::uint64_t ordinal = 0;
   while (ordinal < kOrdinals && taken.test(ordinal)) ++ordinal;
   if (ordinal == kOrdinals) return fail_errno(ENOSPC, "too many names of one hash");
-  found.cookie = first + ordinal;
-  return found;
+  return Found{first + ordinal, std::nullopt};
 }
 
 Result<Name> Names::decode(NodeId folder, std::uint64_t cookie, const Cell& cell) const {
@@ -126,11 +112,13 @@ Result<Name> Names::decode(NodeId folder, std::uint64_t cookie, const Cell& cell
 }
 
 Result<Name> Names::get(NodeId folder, std::string_view name) const {
-  if (auto r = expect_folder(folder); !r) return pass(r.error());
   if (name.empty() || name.size() > kNameMax) return missing(name);
   auto found = find(folder, name);
   if (!found) return pass(found.error());
-  if (!found->cell) return missing(name);
+  if (!found->cell) {  // a folder that is no more has no names
+    if (auto r = expect_folder(folder); !r) return pass(r.error());
+    return missing(name);
+  }
   Name out;
   out.folder = folder;
   out.cookie = found->cookie;

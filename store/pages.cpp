@@ -11,7 +11,8 @@
 namespace ebb::store {
 namespace {
 
-// A file grows to twice its size, but never by more than this; small trees stay small on disk.
+// A file grows by an eighth of its size within these bounds: few calls, and little that is not
+// used.
 constexpr std::uint64_t kGrowthMin = 16;
 constexpr std::uint64_t kGrowthMax = (64u << 20) / kPageSize;
 // A large transaction's buffers are given back.
@@ -116,7 +117,7 @@ Result<> Pages::write_in_page(FileNo file, std::uint64_t offset, ByteView bytes)
 Result<> Pages::grow(FileNo file, std::uint64_t pages) {
   auto& mapped = at(file);
   if (pages <= mapped.capacity) return {};
-  const auto step = std::clamp(mapped.capacity, kGrowthMin, kGrowthMax);
+  const auto step = std::clamp(mapped.capacity / 8, kGrowthMin, kGrowthMax);
   const auto wanted = std::max(pages, mapped.capacity + step);
   if (mapped.file->allocate(wanted * kPageSize)) {
     mapped.capacity = wanted;

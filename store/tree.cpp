@@ -31,7 +31,7 @@ struct Tree::Probe {
   std::uint64_t child;
   std::uint64_t used;
   Key upper;
-  LeafCell cell;  // with found
+  LeafCell cell;  // leaf: the one at index, with index < count
   std::uint8_t order[kLeafCells];
 };
 
@@ -61,7 +61,7 @@ void probe_leaf(const LeafPage& page, Key key, Probe& probe) {
     if (probe.order[low] >= kLeafCells) return;
     const auto& cell = page.cells[probe.order[low]];
     probe.found = key_of(cell.key) == key;
-    if (probe.found) probe.cell = cell;
+    probe.cell = cell;
   }
   probe.valid = true;
 }
@@ -157,6 +157,22 @@ Result<std::optional<Cell>> Tree::find(Key key) const {
   Cell cell;
   std::memcpy(cell.data(), probe.cell.payload, cell.size());
   return cell;
+}
+
+Result<std::optional<std::pair<Key, Cell>>> Tree::seek(Key key) const {
+  Path path;
+  Probe probe;
+  if (auto r = descend(key, path, probe); !r) return pass(r.error());
+  if (probe.index == probe.count) {
+    if (!path.has_upper) return std::nullopt;
+    if (auto r = descend(Key(path.upper), path, probe); !r) return pass(r.error());
+    if (probe.index == probe.count) {
+      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "bad page");
+    }
+  }
+  std::pair<Key, Cell> out{key_of(probe.cell.key), {}};
+  std::memcpy(out.second.data(), probe.cell.payload, out.second.size());
+  return out;
 }
 
 // ---------------------------------------------------------------------------------------- pages

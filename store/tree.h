@@ -9,7 +9,10 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "store/live.h"
@@ -39,6 +42,8 @@ class Tree {
   Result<> create();
 
   Result<std::optional<Cell>> find(Key key) const;
+  /// The first cell at or after a key.
+  Result<std::optional<std::pair<Key, Cell>>> seek(Key key) const;
   /// Visits the cells of `from.owner` from `from.item` on, in order, until visit returns false. The
   /// visitor may change the tree; changes to keys that it has not reached may be seen or not.
   template <class Visit>  // bool visit(std::uint64_t item, const Cell& cell)
