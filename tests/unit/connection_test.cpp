@@ -414,6 +414,16 @@ TEST(Connection, UnfinishedMessagesAreBoundedInBytes) {
   EXPECT_EQ(taken, 6);
 }
 
+TEST(Connection, FinishedMessagesNoLongerCount) {
+  Limits limits;
+  limits.partial_bytes_max = 100'000;
+  Connection a = agreed(Role::client, 4096), b = agreed(Role::server, 4096, limits);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(a.send(1, FileSyncData{0, Bytes(20'000)}));
+    ASSERT_EQ(received(b, drain(a)).size(), 1u) << i;
+  }
+}
+
 TEST(Connection, AMessageIsBoundedInLength) {
   Connection c = agreed(Role::server, kPacketMaxEver);
   const Bytes in = packet({.type = Type::change, .flags = kMore, .session = 1},
