@@ -78,10 +78,10 @@ void step_begins(Edit& edit, const Step& step, OpId operation) {
   edit.put_queued(*queued);
   edit.set_text(id, Text::extra, pack_step(step));
   // From now on the server may have it there: whatever happens to the name has to reckon with that.
+  if (!makes(step)) return;
   const auto cell = edit.name(step.place_folder, step.place.name);
-  if (makes(step) && !(cell && cell->server)) {
-    set_server_name(edit, step.place_folder, step.place.name, id);
-  }
+  if (cell && cell->server) return;
+  set_server_name(edit, step.place_folder, step.place.name, id);
 }
 
 // ---- done
