@@ -1,5 +1,5 @@
-// A server inside another program (`ebb mount DIRECTORY`): the same service over the same packets, on a thread
-// of its own; a connection to it is a socket.
+// A server inside another program (`ebb mount DIRECTORY`): the same service over the same packets,
+// on a thread of its own; a connection to it is a socket.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,8 @@ struct EmbeddedOptions {
 /// Any thread.  The destructor ends the connections and waits for what is landing.
 class EmbeddedServer {
  public:
-  /// Opens the tree and recovers it; errors as of `ebbd serve`: EBUSY names who serves the tree already.
+  /// Opens the tree and recovers it; errors as of `ebbd serve`: EBUSY names who serves the tree
+  /// already.
   static Result<std::unique_ptr<EmbeddedServer>> start(const std::string& root,
                                                        EmbeddedOptions options = {});
   ~EmbeddedServer();

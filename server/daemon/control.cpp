@@ -1,0 +1,118 @@
+#include "server/daemon/control.h"
+
+#include <cerrno>
+
+#include <asio/buffer.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/read.hpp>
+#include <asio/write.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/asio/socket.h"
+
+namespace ebb::server {
+
+using asio::local::stream_protocol;
+
+namespace {
+
+constexpr std::size_t kAnswerMax = 16u << 20;
+
+std::string hex(const TreeId& id) {
+  std::string out;
+  for (const auto byte : id.bytes) out += fmt::format("{:02x}", byte);
+  return out;
+}
+
+std::string describe(const Host& host) {
+  const auto status = host.service().status();
+  nlohmann::json peers = nlohmann::json::array();
+  for (const auto& peer : status.peers) {
+    peers.push_back({{"client", peer.client.value},
+                     {"name", peer.name},
+                     {"bytes_in", peer.bytes_in},
+                     {"bytes_out", peer.bytes_out}});
+  }
+  const nlohmann::json all = {{"root", host.options().root},
+                              {"tree", hex(status.tree)},
+                              {"epoch", status.epoch.value},
+                              {"sequence", status.sequence.value},
+                              {"entries", status.entries_known},
+                              {"mutations", status.mutations},
+                              {"conflicts", status.conflicts},
+                              {"read_only", host.options().read_only},
+                              {"pid", ::getpid()},
+                              {"peers", peers}};
+  return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+struct ControlSocket::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& context, const Host& served, std::string where)
+      : io(context), host(&served), path(std::move(where)), acceptor(context) {}
+
+  void accept() {
+    auto socket = std::make_shared<stream_protocol::socket>(io);
+    acceptor.async_accept(*socket, [self = shared_from_this(), socket](asio::error_code error) {
+      if (self->host == nullptr || error == asio::error::operation_aborted) return;
+      if (!error) {
+        auto text = std::make_shared<std::string>(describe(*self->host));
+        asio::async_write(*socket, asio::buffer(*text),
+                          [socket, text](asio::error_code, std::size_t) {});
+      }
+      self->accept();
+    });
+  }
+
+  asio::io_context& io;
+  const Host* host;
+  std::string path;
+  stream_protocol::acceptor acceptor;
+};
+
+ControlSocket::ControlSocket(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+ControlSocket::~ControlSocket() {
+  state_->host = nullptr;
+  asio::error_code ignored;
+  state_->acceptor.close(ignored);
+  ::unlink(state_->path.c_str());
+}
+
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& io,
+                                                           const std::string& path,
+                                                           const Host& host) {
+  // The state folder's lock is ours: whatever stands here is a leftover.
+  if (path.size() >= 108) return fail_errno(ENAMETOOLONG, path);
+  ::unlink(path.c_str());
+  auto state = std::make_shared<State>(io, host, path);
+  asio::error_code error;
+  const ::mode_t before = ::umask(0177);
+  state->acceptor.open(stream_protocol(), error);
+  if (!error) state->acceptor.bind(stream_protocol::endpoint(path), error);
+  if (!error) state->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  ::umask(before);
+  if (error) return fail_errno(error.value(), path);
+  proto::close_on_exec(state->acceptor.native_handle());
+  state->accept();
+  return std::unique_ptr<ControlSocket>(new ControlSocket(std::move(state)));
+}
+
+Result<std::string> ask_control(const std::string& path) {
+  if (path.size() >= 108) return fail_errno(ENAMETOOLONG, path);
+  asio::io_context io;
+  stream_protocol::socket socket(io);
+  asio::error_code error;
+  socket.connect(stream_protocol::endpoint(path), error);
+  if (error) return fail_errno(error.value(), path);
+  std::string answer;
+  asio::read(socket, asio::dynamic_buffer(answer, kAnswerMax), error);
+  if (error && error != asio::error::eof) return fail_errno(error.value(), path);
+  return answer;
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,31 @@
+// The control socket in the state folder: whoever may connect gets one line of JSON on what the
+// server does.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <asio/io_context.hpp>
+
+#include "base/result.h"
+#include "server/daemon/host.h"
+
+namespace ebb::server {
+
+/// On the io_context's thread.  Mode 0600.
+class ControlSocket {
+ public:
+  static Result<std::unique_ptr<ControlSocket>> open(asio::io_context& io, const std::string& path,
+                                                     const Host& host);
+  ~ControlSocket();
+
+ private:
+  struct State;
+  explicit ControlSocket(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+/// The line of the server that answers at the path.  ENOENT or ECONNREFUSED: none does.
+Result<std::string> ask_control(const std::string& path);
+
+}  // namespace ebb::server

@@ -1,0 +1,108 @@
+#include "server/daemon/host.h"
+
+#include <asio/post.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/errors.h"
+
+namespace ebb::server {
+
+Host::Host(asio::io_context& io, HostOptions options)
+    : io_(io), options_(std::move(options)), timer_(io) {}
+
+Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions options) {
+  std::unique_ptr<Host> host(new Host(io, std::move(options)));
+  const std::string own = host->options_.root + "/" + kOwnFolder;
+  if (host->options_.state.empty()) host->options_.state = own;
+  auto depot = DirectoryDepot::open(host->options_.root);
+  if (!depot) return pass(depot.error());
+  host->depot_ = std::move(*depot);
+  auto& files = system_file_io();
+  const auto who = fmt::format("process {}, ebbd serving {}", ::getpid(), host->options_.root);
+  auto lock = files.lock(own + "/lock", who);
+  if (!lock) return pass(lock.error());
+  host->tree_lock_ = std::move(*lock);
+  if (auto ok = files.make_folder(host->options_.state); !ok) return pass(ok.error());
+  host->threads_ = std::make_unique<DiskThreads>(io);
+  ServiceOptions how;
+  how.state_folder = host->options_.state;
+  how.read_only = host->options_.read_only;
+  auto service = Service::open(
+      {system_clock(), files, *host->depot_, *host->threads_, system_random()}, std::move(how));
+  if (!service) return pass(service.error());
+  host->service_ = std::move(*service);
+  host->service_->on_output([raw = host.get()](PeerId peer) { raw->wake(peer); });
+  return host;
+}
+
+Host::~Host() {
+  alive_.reset();
+  if (service_) {
+    hang_up();
+    while (!service_->idle() && threads_->wait_for_one()) {
+    }
+  }
+  // Jobs end before the service and the tree they work on do.
+  if (threads_) threads_->join();
+  service_.reset();
+}
+
+void Host::admit(std::unique_ptr<proto::Stream> stream) {
+  const PeerId peer = service_->connected(stream->peer());
+  auto& kept = *streams_.emplace(peer, std::move(stream)).first->second;
+  kept.start({[this, peer](ByteView in) { bytes(peer, in); },
+              [this, peer] { return service_->next_output(peer); },
+              [this, peer](Error why) { closed(peer, why); }});
+  if (service_->wants_close(peer)) wake(peer);
+  set_timer();
+}
+
+void Host::hang_up() {
+  while (!streams_.empty()) {
+    const PeerId peer = streams_.begin()->first;
+    streams_.erase(streams_.begin());
+    service_->disconnected(peer);
+  }
+}
+
+void Host::bytes(PeerId peer, ByteView in) {
+  service_->received(peer, in);
+  while (streams_.count(peer) != 0 && !service_->wants_close(peer) &&
+         !service_->wants_input(peer)) {
+    threads_->wait_for_one();
+  }
+  set_timer();
+}
+
+void Host::closed(PeerId peer, const Error& why) {
+  log_debug("{}: {}", streams_.count(peer) != 0 ? streams_[peer]->peer() : "peer", why.message());
+  streams_.erase(peer);
+  service_->disconnected(peer);
+  set_timer();
+}
+
+void Host::wake(PeerId peer) {
+  const auto it = streams_.find(peer);
+  if (it == streams_.end()) return;
+  if (service_->wants_close(peer)) {
+    it->second->finish({proto::make_error_code(proto::Errc::lost), "hung up"});
+  } else {
+    it->second->wake();
+  }
+}
+
+void Host::set_timer() {
+  const Time next = service_->next_deadline();
+  if (next == kNever) return void(timer_.cancel());
+  timer_.expires_after(std::max(Duration(0), next - system_clock().now()));
+  timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](asio::error_code error) {
+    if (error || alive.expired()) return;
+    service_->advance(system_clock().now());
+    set_timer();
+  });
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,59 @@
+// One served tree with its service, its disk threads and its connections, on an io_context.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+
+#include "proto/asio/stream.h"
+#include "server/core/directory_depot.h"
+#include "server/core/service.h"
+#include "server/daemon/disk_threads.h"
+
+namespace ebb::server {
+
+struct HostOptions {
+  std::string root;
+  std::string state;  // empty: ROOT/.ebbd
+  bool read_only = false;
+};
+
+/// All calls on the io_context's thread.
+class Host {
+ public:
+  /// Recovers what a crash left.  EBUSY with the holder when another server has the tree or the
+  /// state folder.
+  static Result<std::unique_ptr<Host>> open(asio::io_context& io, HostOptions options);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  void admit(std::unique_ptr<proto::Stream> stream);
+  /// Hangs up on everybody; what is landing is finished by the destructor.
+  void hang_up();
+
+  const Service& service() const { return *service_; }
+  const HostOptions& options() const { return options_; }
+
+ private:
+  Host(asio::io_context& io, HostOptions options);
+  void bytes(PeerId peer, ByteView in);
+  void closed(PeerId peer, const Error& why);
+  void wake(PeerId peer);
+  void set_timer();
+
+  asio::io_context& io_;
+  HostOptions options_;
+  std::shared_ptr<void> tree_lock_;  // of ROOT, also where the state lies elsewhere
+  std::unique_ptr<DirectoryDepot> depot_;
+  std::unique_ptr<DiskThreads> threads_;
+  std::unique_ptr<Service> service_;
+  std::map<PeerId, std::unique_ptr<proto::Stream>> streams_;
+  asio::steady_timer timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace ebb::server

@@ -1,0 +1,68 @@
+#include "server/daemon/program.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.h"
+#include "proto/asio/address.h"
+#include "server/daemon/commands.h"
+
+namespace ebb::server {
+namespace {
+
+constexpr const char* kVersion = "ebbd 0.1.0";
+
+std::string check_listen(const std::string& text) {
+  auto address = proto::parse_listen(text);
+  return address ? "" : address.error().message();
+}
+
+void add_tree(CLI::App& app, Command& command) {
+  app.add_option("ROOT", command.root, "the served directory")->required();
+  app.add_option("--state", command.state, "the server's database (default: ROOT/.ebbd)");
+}
+
+/// CLI11's message may have several lines; an error here has one.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
+
+int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  CLI::App app("serves a directory to EbbFS clients", "ebbd");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  Command command;
+  auto* serving = app.add_subcommand("serve", "serve ROOT until SIGTERM");
+  add_tree(*serving, command);
+  serving->add_option("--listen", command.listen, "HOST:PORT or unix:PATH, again for more")
+      ->check(check_listen);
+  serving->add_flag("--read-only", command.read_only, "refuse every change");
+  serving->add_flag("--insecure", command.insecure, "allow plain TCP, on loopback only");
+  serving->add_flag("--verbose", command.verbose, "say more on stderr");
+  auto* showing = app.add_subcommand("status", "say what the server of ROOT is doing");
+  add_tree(*showing, command);
+  showing->add_flag("--json", command.json, "one JSON object");
+  auto* checking =
+      app.add_subcommand("check", "check the database of ROOT, which must not be served");
+  add_tree(*checking, command);
+
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::Success& done) {
+    return app.exit(done, out, err) == 0 ? kExitDone : kExitUsage;
+  } catch (const CLI::ParseError& wrong) {
+    err << "ebbd: " << one_line(wrong.what()) << "; see ebbd --help\n";
+    return kExitUsage;
+  }
+  log_open(command.verbose ? LogLevel::debug : LogLevel::warn, "");
+  if (serving->parsed()) return serve(command, out, err);
+  if (showing->parsed()) return show_status(command, out, err);
+  return check(command, out, err);
+}
+
+}  // namespace ebb::server
