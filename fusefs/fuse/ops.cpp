@@ -1,7 +1,5 @@
 #include "fusefs/fuse/ops.h"
 
-#include "base/log.h"
-
 namespace ebb::fusefs {
 namespace {
 

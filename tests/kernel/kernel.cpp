@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <vector>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -103,7 +102,7 @@ void Kernel::interrupt(std::uint64_t unique) {
 }
 
 std::optional<Answer> Kernel::receive() {
-  std::vector<std::byte> packet(1u << 20);
+  Bytes& packet = in_;
   const ssize_t size = ::recv(ours_, packet.data(), packet.size(), MSG_DONTWAIT);
   fuse_out_header header{};
   if (size < static_cast<ssize_t>(sizeof header)) return std::nullopt;

@@ -63,6 +63,7 @@ class Kernel {
   fusefs::KernelNotifier notifier_;
   std::unique_ptr<fusefs::Session> session_;
   int ours_ = -1;
+  Bytes in_ = Bytes(2u << 20);  // the longest answer
   std::uint64_t last_unique_ = 0;
 };
 
