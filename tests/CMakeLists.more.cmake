@@ -36,3 +36,8 @@ foreach(name ops folders notifier)
   target_sources(kernel_${name}_test PRIVATE kernel/fake_client.cpp kernel/kernel.cpp)
 endforeach()
 # End of the played kernel.
+
+# What `ebb --help` says beside its pages.
+add_test(NAME unit_ebb_man COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/unit/ebb_man.py)
+set_tests_properties(unit_ebb_man PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+# End of the pages of ebb.

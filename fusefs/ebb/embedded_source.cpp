@@ -1,11 +1,10 @@
 #include "fusefs/ebb/embedded_source.h"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/post.hpp>
+#include <sys/socket.h>
 
 #include "server/daemon/embedded.h"
 

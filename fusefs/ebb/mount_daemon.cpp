@@ -217,7 +217,9 @@ void MountDaemon::end() {
   session_.reset();
   if (client_ && link_thread_.joinable()) {
     client_->hurry();
-    const bool quiet = wait_until(kEndTimeout, [this] { return client_->quiet(); });
+    const bool connected = client_->status().connected;
+    const bool quiet =
+        wait_until(connected ? kEndTimeout : kEndTimeoutAway, [this] { return client_->quiet(); });
     log_info("ended: {}",
              quiet ? "everything is pushed" : "what is left is pushed at the next mount");
   }

@@ -40,6 +40,8 @@ class MountDaemon {
   /// How long the end may take to push what is waiting.  The rest is kept, and pushed at the next
   /// mount.
   static constexpr Duration kEndTimeout = std::chrono::seconds(5);
+  static constexpr Duration kEndTimeoutAway =
+      std::chrono::milliseconds(500);  // without a connection
 
   explicit MountDaemon(MountPlan plan);
   ~MountDaemon();
