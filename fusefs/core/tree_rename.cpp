@@ -144,8 +144,10 @@ void plain(Edit& edit, const Move& move) {
 
   forget_refusals(edit, move.id);
   const auto before = edit.name(move.to, move.new_name);
-  leave_name(edit, move.from, move.name);
+  // In this order: a folder without a local name would count where the server has it, perhaps
+  // inside itself.
   edit.bind(move.to, move.new_name, Side::local, move.id);
+  leave_name(edit, move.from, move.name);
   if (move.over) replace_over(edit, move, *before);
   arrived_at(edit, move.to, move.new_name);
   stamp(edit, move);
@@ -178,9 +180,11 @@ void exchange(Edit& edit, const Move& move) {
   check_exchange(edit, move.over, move.from, move.name);
   if (edit.node(move.id).status != Status::remote) wake_folder(edit, move.to);
   if (edit.node(move.over).status != Status::remote) wake_folder(edit, move.from);
-  edit.bind(move.from, move.name, Side::local, {});
+  const auto passing = passing_name(move.over);
+  edit.bind(move.to, passing, Side::local, move.over);
   edit.bind(move.to, move.new_name, Side::local, move.id);
   edit.bind(move.from, move.name, Side::local, move.over);
+  edit.bind(move.to, passing, Side::local, {});
   settle_exchanged(edit, move.from, move.name, move.id);
   settle_exchanged(edit, move.to, move.new_name, move.over);
   touch_folder(edit, move.from);

@@ -158,7 +158,9 @@ void resume(Edit& edit, NodeId id) {
 }
 
 void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
-  const bool waits = names_wait(edit, id);
+  // Into a folder that was moved into it here: ours stays, and moves it back.
+  const bool circle = edit.node(id).is_folder() && is_inside(edit.core.store(), folder, id);
+  const bool waits = circle || names_wait(edit, id);
   if (!waits) revive_folder(edit, folder);
   resume(edit, id);
   edit.bind(folder, name, Side::server, id);
@@ -195,12 +197,18 @@ bool has_server_name(Edit& edit, NodeId id) {
   return std::any_of(names.begin(), names.end(), [&](const Name& n) { return n.server == id; });
 }
 
+bool has_going_name(Edit& edit, NodeId id) {
+  const auto names = edit.names(id);
+  return std::any_of(names.begin(), names.end(),
+                     [&](const Name& n) { return n.server == id && (n.flags & kGoing) != 0; });
+}
+
 void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id) {
   const auto before = edit.name(folder, text);
   edit.bind(folder, text, Side::server, {});
   edit.flag(folder, text, kGoing, false);
   if (!has_server_name(edit, id)) return vanish(edit, id);
-  if (before->local != id) return;
+  if (before->local != id || has_going_name(edit, id)) return;
   edit.bind(folder, text, Side::local, {});
   edit.effects.names_changed.push_back({folder, text});
 }

@@ -291,7 +291,9 @@ ModelServer::Answer ModelServer::execute(const Step& step, OpId operation, const
 
 // ---- the world
 
-TreeWorld::TreeWorld(Status root) : root_(root) { start(); }
+TreeWorld::TreeWorld(Status root) : root_(root) {
+  start();
+}
 
 void TreeWorld::start() {
   auto opened = store::Store::open(*io_, "/state/data", {});
@@ -562,9 +564,9 @@ void TreeWorld::apply_effects() {
 }
 
 std::vector<std::string> TreeWorld::plan_words() {
-  static const char* const kWords[] = {"nothing",      "after",          "blocked", "make_folder",
-                                       "make_symlink", "push",           "set_attributes",
-                                       "link",         "rename",         "exchange", "remove"};
+  static const char* const kWords[] = {"nothing",      "after",    "blocked",        "make_folder",
+                                       "make_symlink", "push",     "set_attributes", "link",
+                                       "rename",       "exchange", "remove"};
   std::vector<std::string> words;
   tree_->queue([&](const fusefs::Queued& queued) {
     words.emplace_back(kWords[static_cast<int>(tree_->next_step(queued.node)->kind)]);

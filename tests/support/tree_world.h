@@ -1,5 +1,6 @@
-// A client's tree without the client: a store on a disk in memory, a clock that stands still, contents as
-// strings, and a model of the server that does what steps say and refuses what does not fit.
+// A client's tree without the client: a store on a disk in memory, a clock that stands still,
+// contents as strings, and a model of the server that does what steps say and refuses what does not
+// fit.
 #pragma once
 
 #include <deque>
@@ -117,7 +118,7 @@ class TreeWorld {
   void reopen(bool power_cut = false);
 
   // ---- short words for what tests do; paths below the mount, missing ones are failures
-  NodeId at(const std::string& path);            // none where nothing is shown
+  NodeId at(const std::string& path);  // none where nothing is shown
   store::Node node(const std::string& path) { return *tree_->node(at(path)); }
   bool shown(const std::string& path) { return static_cast<bool>(at(path)); }
   std::string ls(const std::string& path = "");  // names, sorted, a blank between
@@ -156,6 +157,7 @@ class TreeWorld {
   /// What the node would do next.
   fusefs::Step next(const std::string& path) { return *tree_->next_step(at(path)); }
   std::vector<std::string> plan_words();  // of all in the queue, in order
+  std::string queue_text();               // for people
 
   /// Empty, or what is wrong.
   std::string broken();

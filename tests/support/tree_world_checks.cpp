@@ -138,7 +138,33 @@ class Check {
 
 }  // namespace
 
-std::string TreeWorld::broken() { return Check(*store_, *tree_).run(); }
+std::string TreeWorld::queue_text() {
+  std::string out;
+  const auto words = plan_words();
+  std::size_t i = 0;
+  tree_->queue([&](const fusefs::Queued& queued) {
+    const auto step = *tree_->next_step(queued.node);
+    const auto node = *tree_->node(queued.node);
+    out += words[i++] + " " + std::to_string(queued.node.value) + " kind " +
+           std::to_string(static_cast<int>(node.kind)) + " flags " + std::to_string(node.flags) +
+           " entry " + std::to_string(node.entry.value) + " other " +
+           std::to_string(step.other.value);
+    const auto names = *store_->names_of(queued.node);
+    for (const auto& name : names) {
+      out += " | " + tree_->path(name.folder) + "/" + name.text +
+             (name.local == queued.node ? " L" : "") + (name.server == queued.node ? " S" : "") +
+             " " + std::to_string(name.local.value) + ":" + std::to_string(name.server.value) +
+             " f" + std::to_string(name.flags);
+    }
+    out += "\n";
+    return true;
+  });
+  return out;
+}
+
+std::string TreeWorld::broken() {
+  return Check(*store_, *tree_).run();
+}
 
 std::string TreeWorld::differences() {
   std::string out;
@@ -177,10 +203,9 @@ std::string TreeWorld::differences() {
         for (const auto& [place, id] : server.names()) {
           if (place.first != entry || known.contains(place.second)) continue;
           const auto name = store_->name(folder, place.second);
-          const bool refused =
-              name && name->local &&
-              (store_->node(name->local)->flags &
-               (store::kConflict | store::kError | store::kQueued)) != 0;
+          const bool refused = name && name->local &&
+                               (store_->node(name->local)->flags &
+                                (store::kConflict | store::kError | store::kQueued)) != 0;
           if (!refused && store_->node(folder)->has(store::kListed)) {
             out += path + "/" + place.second + " not known\n";
           }

@@ -1,11 +1,11 @@
-// Random work on both sides of a tree, with steps under way, restarts and late answers in between.  After
-// every call the tree's invariants hold; at the end both sides are alike.
-#include <gtest/gtest.h>
-#include <sys/stat.h>
-
+// Random work on both sides of a tree, with steps under way, restarts and late answers in between.
+// After every call the tree's invariants hold; at the end both sides are alike.
 #include <cstdlib>
 #include <iostream>
 #include <random>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/support/tree_world.h"
 
@@ -34,7 +34,7 @@ class RandomRun {
     ASSERT_EQ(world_.broken(), "");
     ASSERT_EQ(world_.differences(), "");
     if (refused() == 0) {
-      ASSERT_EQ(left(), 0u);
+      ASSERT_EQ(left(), 0u) << world_.queue_text();
     }
   }
 
@@ -216,7 +216,9 @@ std::uint64_t first_seed() {
   return given != nullptr ? std::strtoull(given, nullptr, 10) : 0;
 }
 
-std::uint64_t seeds(std::uint64_t usual) { return std::getenv("EBB_SEED") != nullptr ? 1 : usual; }
+std::uint64_t seeds(std::uint64_t usual) {
+  return std::getenv("EBB_SEED") != nullptr ? 1 : usual;
+}
 
 TEST(TreeRandom, EverythingMadeHereAloneReachesTheServer) {
   const auto first = first_seed();

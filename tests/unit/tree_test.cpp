@@ -1,9 +1,9 @@
 // The rules of ebb-status(7) about names, one by one.
 #include "fusefs/core/tree.h"
 
-#include <gtest/gtest.h>
-
 #include <cerrno>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/tree_world.h"
 
