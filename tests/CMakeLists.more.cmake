@@ -41,3 +41,10 @@ endforeach()
 add_test(NAME unit_ebb_man COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/unit/ebb_man.py)
 set_tests_properties(unit_ebb_man PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
 # End of the pages of ebb.
+
+# The program ebb without a mount.
+add_executable(program_parsing_test program/parsing_test.cpp)
+target_link_libraries(program_parsing_test PRIVATE ebb_program GTest::gtest_main)
+add_test(NAME program_parsing_test COMMAND program_parsing_test)
+set_tests_properties(program_parsing_test PROPERTIES LABELS unit TIMEOUT 120)
+# End of the program ebb without a mount.

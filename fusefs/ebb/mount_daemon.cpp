@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -38,6 +39,11 @@ std::string host_name() {
       name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
       '-');
   return name.empty() ? "localhost" : name.substr(0, 63);
+}
+
+std::string real_folder(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::weakly_canonical(path, ignored).string();
 }
 
 /// Looks every 20 ms until `done` or the limit.
@@ -114,6 +120,11 @@ Outcome<> MountDaemon::find_state() {
   if (!answered && !remembered && !kept) return tl::unexpected(answered.error());
   std::string folder = plan_.settings.state;
   if (folder.empty()) folder = *base + "/" + to_text(answered ? *answered : *remembered);
+  if (!plan_.source.address && is_within(real_folder(folder), plan_.source.folder)) {
+    return refuse(
+        "state folder {}: lies in the tree that is mounted, {}; give another with -o state=DIR",
+        folder, plan_.source.folder);
+  }
   auto prepared = prepare_state_folder(folder);
   if (!prepared) return tl::unexpected(prepared.error());
   state_folder_ = *prepared;
@@ -163,13 +174,7 @@ Outcome<> MountDaemon::open_client() {
 }
 
 Outcome<> MountDaemon::wait_for_server() {
-  const bool told = wait_until(kAnswerTimeout, [this] {
-    return !client_->needs_server() || client_->connect_at() == kNever;
-  });
-  // kNever: connected and greeting still, or refused for good.
-  wait_until(told ? kAnswerTimeout : Duration::zero(),
-             [this] { return !client_->needs_server() || !client_->status().problem.empty(); });
-  if (!client_->needs_server()) return {};
+  if (wait_until(kAnswerTimeout, [this] { return !client_->needs_server(); })) return {};
   const std::string problem = client_->status().problem;
   return refuse("source {}: {}; the first mount of a tree needs its server", plan_.source.text(),
                 problem.empty() ? "no answer" : problem);
