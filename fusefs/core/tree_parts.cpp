@@ -142,9 +142,25 @@ void drop_subtree(Edit& edit, NodeId folder) {
   }
 }
 
+namespace {
+
+/// A name of the one folder becomes one of the other; where that has it too, the two meet.
+void move_into(Edit& edit, const Name& name, NodeId id) {
+  const auto ours = edit.name(id, name.text);
+  const bool taken = ours && ours->local;
+  if (name.server) edit.bind(id, name.text, Side::server, name.server);
+  if (name.local && !taken) edit.bind(id, name.text, Side::local, name.local);
+  edit.flag(id, name.text, name.flags, true);
+  if (name.server) edit.bind(name.folder, name.text, Side::server, {});
+  if (name.local) edit.bind(name.folder, name.text, Side::local, {});
+  if (taken) arrived_at(edit, id, name.text);
+}
+
+}  // namespace
+
 void merge_folder(Edit& edit, NodeId id, NodeId hidden) {
   const auto theirs = edit.node(hidden);
-  drop_subtree(edit, hidden);
+  for (const auto& name : edit.names_in(hidden)) move_into(edit, name, id);
   edit.set_entry(hidden, {});
   for (const auto& name : edit.names(hidden)) {
     if (name.local == hidden) edit.bind(name.folder, name.text, Side::local, {});
@@ -158,7 +174,7 @@ void merge_folder(Edit& edit, NodeId id, NodeId hidden) {
     n.uid = theirs.uid;
     n.gid = theirs.gid;
     n.set(store::kAttributesDirty, false);
-    n.set(store::kListed, false);
+    n.set(store::kListed, theirs.has(store::kListed));
   });
   edit.effects.attributes_changed.push_back(id);
 }

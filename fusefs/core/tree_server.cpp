@@ -116,8 +116,11 @@ void revive_folder(Edit& edit, NodeId folder) {
     for (const auto& name : edit.names(folder)) {
       if (name.server != folder || (name.flags & kGoing) == 0) continue;
       above = name.folder;
-      if (name.local) continue;
       edit.flag(name.folder, name.text, kGoing, false);
+      if (name.local) {
+        arrived_at(edit, name.folder, name.text);
+        continue;
+      }
       edit.bind(name.folder, name.text, Side::local, folder);
       edit.effects.names_changed.push_back({name.folder, name.text});
     }
@@ -131,14 +134,17 @@ void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
 }
 
 void new_entry(Edit& edit, NodeId folder, const std::string& name, const proto::Entry& entry) {
-  revive_folder(edit, folder);
   const auto id = make_remote(edit, entry);
   edit.bind(folder, name, Side::server, id);
   edit.flag(folder, name, kGoing, false);
   const auto cell = edit.name(folder, name);
-  if (!cell->local) return show(edit, folder, name, id);
-  arrived_at(edit, folder, name);
-  edit.effects.attributes_changed.push_back(edit.name(folder, name)->local);
+  if (!cell->local) {
+    show(edit, folder, name, id);
+  } else {
+    edit.effects.attributes_changed.push_back(cell->local);
+    arrived_at(edit, folder, name);
+  }
+  revive_folder(edit, folder);
 }
 
 /// Whether a change of names made here waits, so that the server's is only recorded.
@@ -161,15 +167,14 @@ void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) 
   // Into a folder that was moved into it here: ours stays, and moves it back.
   const bool circle = edit.node(id).is_folder() && is_inside(edit.core.store(), folder, id);
   const bool waits = circle || names_wait(edit, id);
-  if (!waits) revive_folder(edit, folder);
   resume(edit, id);
   edit.bind(folder, name, Side::server, id);
   const auto cell = edit.name(folder, name);
   if (cell->local == id) return edit.flag(folder, name, kGoing, false);
   edit.flag(folder, name, kGoing, waits);
   if (waits) return;
-  if (!cell->local) return show(edit, folder, name, id);
-  arrived_at(edit, folder, name);
+  cell->local ? arrived_at(edit, folder, name) : show(edit, folder, name, id);
+  revive_folder(edit, folder);
 }
 
 void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id);
@@ -312,6 +317,8 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
     check_name(name);
     listed.emplace(name, entry.id);
     name_set(edit, folder, name, entry);
+    // It was merged with the folder of its name that is shown; that one is listed next.
+    if (edit.names(folder).empty() && folder != kRootNode) return;
   }
   for (const auto& name : edit.names_in(folder)) {
     if (!name.server || never_pushed(edit, name.server)) continue;
