@@ -138,7 +138,7 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
   peer.shaken = true;
   (void)peer.connection.send(0, out);
   peer.connection.agree(out.packet_max);
-  log_info("{}: client {} {}", peer.from, peer.name, out.continues ? "goes on" : "begins");
+  log_debug("{}: client {} {}", peer.from, peer.name, out.continues ? "goes on" : "begins");
 }
 
 // ---- what comes in
