@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "fusefs/core/core.h"
 
 namespace ebb::fusefs {
@@ -84,10 +85,20 @@ void Contents::detach(const ContentPtr& content) {
 
 void Contents::revalidate(NodeId node) {
   const auto content = find(node);
-  if (!content || content->opening) return;
+  if (!content) return;
   const auto record = core_.tree->node(node);
-  const bool same = record && record->content == content->number && record->size == content->size;
-  if (!same) detach(content);
+  const bool untouched = content->number == 0 && !content->file && !content->opening;
+  if (!record || !untouched) return detach(content);
+  // Nothing of the former version was ever here: whoever has it open goes on with this one.
+  ++content->generation;
+  content->want_now.clear();
+  content->want_ahead.clear();
+  content->in_flight.clear();
+  content->size = record->size;
+  content->whole = record->size == 0;
+  content->stale = false;
+  for (const auto& reader : content->readers) core_.pulls.want_now(content, reader.range);
+  answer_readers(content);
 }
 
 void Contents::dropped(std::uint64_t number) {
@@ -132,6 +143,10 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   content->opening = false;
   core_.moved.notify_all();
   if (!file) return pass(as_errno(file.error()));
+  if (content->detached) {
+    if (make) core_.garbage.add(number);
+    return fail_errno(ESTALE, "the file has another content now");
+  }
   content->file = std::move(*file);
   if (!make) return {};
   content->new_file = true;
@@ -303,6 +318,19 @@ Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint
   restamp(content);
   answer_readers(content);
   return landed;
+}
+
+void Contents::hole(const ContentPtr& content, Range range) {
+  for (const auto& part : content->here.missing_in(range).list()) {
+    content->unchecked.add(part);
+    content->here.add(part);
+  }
+  RangeSet all;
+  all.add(range);
+  if (auto done = checked(content, all); !done) {
+    log_warn("a hole is not recorded: {}", done.error().message());
+  }
+  answer_readers(content);
 }
 
 Result<> Contents::checked(const ContentPtr& content, const RangeSet& landed) {

@@ -54,6 +54,8 @@ class Contents {
   /// ESTALE when the content is detached.
   Result<RangeSet> land(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                         ByteView bytes);
+  /// A range that no pull will bring: it reads as zero.
+  void hole(const ContentPtr& content, Range range);
   /// The session's hash was right: the store is told.  Or wrong: the bytes are no more here.
   Result<> checked(const ContentPtr& content, const RangeSet& landed);
   void taken_back(const ContentPtr& content, const RangeSet& landed);
@@ -61,6 +63,8 @@ class Contents {
   /// Content and its folder entries are on disk when it returns, and the store (not synced) knows.
   Result<> sync(Lock& lock, const ContentPtr& content);
   Time next_deadline() const { return settle_at_; }
+  /// A writer had the file in hand at the crash: what it wrote last may not be recorded.
+  void suspect(NodeId node);
   /// What was unsettled for a while is synced and believed from then on.
   void settle(Lock& lock, bool now_all = false);
   /// Wakes readers whose bytes have come.

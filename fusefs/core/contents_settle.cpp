@@ -122,6 +122,18 @@ void Contents::writers_gone(const ContentPtr& content) {
   }
 }
 
+void Contents::suspect(NodeId id) {
+  const auto node = core_.tree->node(id);
+  if (!node || node->content == 0 || !node->has(store::kWhole)) return;
+  const auto file = core_.content_files.open(node->content);
+  const Result<std::uint64_t> size =
+      file ? (*file)->size() : Result<std::uint64_t>(pass(file.error()));
+  if (!size || *size == node->size) return;
+  if (auto done = core_.tree->content_written(id, *size); !done) {
+    log_warn("a file that was being written is not recorded: {}", done.error().message());
+  }
+}
+
 void Contents::hand_out(const ContentPtr& content) {
   if (content->handed_out++ == 0) restamp(content);
 }

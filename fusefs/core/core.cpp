@@ -31,6 +31,7 @@ Result<> Core::start() {
                TreeOptions{options.root, options.uid, options.gid, options.server_owners,
                            settings.client()});
   if (auto done = tree->start(); !done) return done;
+  for (const NodeId node : tree->suspects()) contents.suspect(node);
   pushes.load();
   transitions.load();
   take_tree_effects();

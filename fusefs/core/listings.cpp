@@ -46,6 +46,33 @@ Listings::AskedPtr Listings::ask(NodeId folder) {
   return asked;
 }
 
+void Listings::again() {
+  again_ = true;
+  want(kRootNode);
+}
+
+/// Those that have names in them; a folder that was never looked into stays so.
+void Listings::folders_in(NodeId folder) {
+  std::vector<NodeId> folders;
+  const auto read = core_.tree->list(folder, 0, [&](const FolderEntry& entry) {
+    if (entry.attributes.kind == Kind::folder) folders.push_back(entry.attributes.node);
+    return true;
+  });
+  if (!read) return;
+  for (const NodeId child : folders) {
+    bool any = false;
+    const auto looked =
+        core_.tree->list(child, 0, [&](const FolderEntry&) { return !(any = true); });
+    const auto listed = core_.tree->listed(child);
+    if (!looked || !any || !listed) continue;
+    if (*listed) {
+      folders_in(child);
+    } else {
+      ask(child);
+    }
+  }
+}
+
 void Listings::ready() {
   pump();
 }
@@ -129,6 +156,8 @@ void Listings::finish(const AskedPtr& asked, const Result<>& result) {
   if (asked->session != 0) core_.link.close_session(asked->session);
   const auto it = asked_.find(asked->folder);
   if (it != asked_.end() && it->second == asked) asked_.erase(it);
+  if (again_ && result) folders_in(asked->folder);
+  if (asked_.empty()) again_ = false;
   for (const Ticket ticket : asked->waiters) core_.waits.finish(ticket, result);
   pump();
 }

@@ -27,6 +27,8 @@ class Listings {
   Ticket wait(NodeId folder, std::function<void(Ticket, const Result<>&)> resume, Ticket again);
   /// Lists it, nobody waits.
   void want(NodeId folder);
+  /// Everything that was listed before is listed again, from the root down.
+  void again();
   bool under_way() const { return !asked_.empty(); }
   void ready();
   void lost();
@@ -54,10 +56,12 @@ class Listings {
   void send(const AskedPtr& asked);
   void heard(const AskedPtr& asked, const proto::Body& body);
   void page(const AskedPtr& asked, const proto::ListPage& page);
+  void folders_in(NodeId folder);
   void finish(const AskedPtr& asked, const Result<>& result);
 
   Core& core_;
   std::map<NodeId, AskedPtr> asked_;
+  bool again_ = false;  // what is listed now was listed before, and so were the folders in it
 };
 
 }  // namespace ebb::fusefs

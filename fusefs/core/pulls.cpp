@@ -73,6 +73,7 @@ void Pulls::ready() {
 }
 
 void Pulls::lost() {
+  // Readers wait on: what they want is asked for again on the next connection.
   const auto all = std::exchange(sessions_, {});
   for (const auto& [id, session] : all) {
     session->ended = true;
@@ -208,9 +209,23 @@ void Pulls::heard(Lock& lock, const SessionPtr& session, const proto::Body& body
 }
 
 void Pulls::began(const SessionPtr& session, const proto::FileSyncInit& init) {
-  if (init.content_version != session->version) return failed(session, proto::Errc::moved_on, {});
+  const ContentPtr content = session->content;
+  const auto node = core_.tree->node(content->node);
+  const bool dirty = node && node->has(store::kContentDirty);
+  const bool other = init.content_version != session->version;
+  if (other || (init.size != content->size && !dirty)) {
+    return failed(session, proto::Errc::moved_on, {});
+  }
+  // What is behind the end of the version that it derives from is a hole of ours.
+  if (init.size < content->size) core_.contents.hole(content, {init.size, content->size});
+  std::vector<Range> expected;
+  for (auto range : session->ranges) {
+    range.end = std::min(range.end, init.size);
+    if (!range.empty()) expected.push_back(range);
+  }
+  if (init.ranges != expected) return failed(session, proto::Errc::bad_request, "other ranges");
+  session->hash = proto::SessionHash(init.size, init.ranges);
   session->began = true;
-  const auto node = core_.tree->node(session->content->node);
   if (!node || node->attributes_server >= init.attributes_version) return;
   core_.stats.want(session->content->node);
 }

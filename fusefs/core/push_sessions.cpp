@@ -82,6 +82,16 @@ bool Pushes::send_begin(const OperationPtr& operation) {
     operation->mutate->operation.answered = answered();
     return core_.link.send(operation->session, *operation->mutate);
   }
+  if (operation->probe) {
+    proto::FileSyncInit question;
+    question.operation = {operation->id, answered()};
+    question.entry = step.entry;
+    if (!step.entry) question.place = step.place;
+    question.content_version = step.content_version;
+    question.size = 1;
+    question.ranges = {{0, 1}};
+    return core_.link.send(operation->session, question);
+  }
   // Another content may stand there since: it is pushed under the same id, and the receipt's hash
   // tells which of them the server has.
   auto content = core_.contents.get(step.node);
@@ -208,6 +218,10 @@ void Pushes::heard(const OperationPtr& operation, const proto::Body& body) {
 }
 
 void Pushes::content_answered(const OperationPtr& operation, StepReceipt known) {
+  if (operation->probe) {
+    known.content_is_ours = false;
+    return receipt(operation, known);
+  }
   if (!operation->hash) return put_off(operation);
   if (!operation->hash->complete()) {
     operation->early = known;
@@ -222,6 +236,15 @@ void Pushes::init_answered(const OperationPtr& operation,
                            const proto::FileSyncInitResponse& response) {
   if (response.code != proto::Errc::ok) {
     return refused(operation, response.code, response.sentence);
+  }
+  if (operation->probe) {
+    // Not done, and what it was to push is gone: nothing is sent, and the node is planned anew.
+    if (response.resume_at == 0) {
+      core_.link.send(operation->session, proto::Cancel{});
+      return plan_anew(operation);
+    }
+    core_.link.send(operation->session, proto::FileSyncCheckHash{});
+    return;
   }
   if (operation->hash && operation->hash->offset() == 0) operation->resume_at = response.resume_at;
   operation->may_send = true;
@@ -244,10 +267,12 @@ void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) 
 void Pushes::ended(const OperationPtr& operation, const Result<>& recorded) {
   const OpId id = operation->id;
   forget(operation);
+  // An answer that is not recorded is asked for again under the same id.
   if (!recorded) {
     log_warn("an answer of the server is not recorded: {}", recorded.error().message());
     return later(operation->step.node, kRetryFirst);
   }
+  unanswered_.erase(id);
   answered_not_on_disk_.push_back(id);
   sync_at_ = std::min(sync_at_, core_.now() + kAnsweredAfter);
   core_.watching.operation_ended(id);
@@ -290,23 +315,29 @@ void Pushes::refused(const OperationPtr& operation, proto::Errc code, const std:
 /// that does not help, it is a conflict.
 void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const std::string& why) {
   const Step step = operation->step;
-  if (step.kind == StepKind::remove && code == proto::Errc::not_found) {
+  const bool removes = step.kind == StepKind::remove;
+  if (removes && code == proto::Errc::not_found) {
     return ended(operation, core_.tree->step_moot(step));
   }
   if (step.place_folder) core_.listings.want(step.place_folder);
-  auto& retry = retries_[step.node];
-  if (++retry.refusals >= kRefusalsMax) {
-    retries_.erase(step.node);
-    log_warn("a push contradicts the server: {}", why);
+  if (removes && step.from_folder) core_.listings.want(step.from_folder);
+  const int refusals = ++retries_[step.node].refusals;
+  // An edit wins against a deletion: what was changed there meanwhile is not removed with a newer
+  // version.
+  if (removes || refusals >= kRefusalsMax) {
+    log_info("a push contradicts the server: {}", why);
     return ended(operation, core_.tree->step_refused(step, true, why));
   }
-  look_at_server(operation);
+  plan_anew(operation);
 }
 
-void Pushes::look_at_server(const OperationPtr& operation) {
+/// The refused operation is over; the node is looked at again when the server's word has come.
+void Pushes::plan_anew(const OperationPtr& operation) {
   const Step step = operation->step;
   core_.stats.want(step.node);
-  forget(operation);
+  Step over;
+  over.node = step.node;
+  ended(operation, core_.tree->step_moot(step.entry ? over : step));
   later(step.node, kRetryFirst);
 }
 

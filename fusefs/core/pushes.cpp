@@ -42,7 +42,9 @@ bool beneath(const Core& core, NodeId node, NodeId root) {
 
 void Pushes::load() {
   core_.tree->queue([&](const Queued& queued) {
-    if (queued.operation) outstanding_.insert(queued.operation);
+    if (!queued.operation) return true;
+    outstanding_.insert(queued.operation);
+    unanswered_.insert(queued.operation);
     return true;
   });
   scan_at_ = core_.now();
@@ -152,7 +154,9 @@ void Pushes::begin_due() {
     }
     const auto node = core_.tree->node(queued.node);
     if (!node) return true;
-    if (node->has(store::kConflict) || node->has(store::kError)) return true;
+    // What may have been done already is asked for even so.
+    const bool stuck = node->has(store::kConflict) || node->has(store::kError);
+    if (stuck && !queued.operation) return true;
     const Time at = queued.operation || forced(queued.node) ? now : due_at(queued, *node);
     if (at <= now) {
       due.push_back(queued.node);
@@ -166,7 +170,10 @@ void Pushes::begin_due() {
     forced_.clear();
     flushed_.clear();
     retries_.clear();
-    if (operations_.empty() && answered_not_on_disk_.empty()) outstanding_.clear();
+    if (operations_.empty() && answered_not_on_disk_.empty()) {
+      outstanding_.clear();
+      unanswered_.clear();
+    }
   }
   for (const NodeId node : due) begin_node(node, 0);
 }
@@ -183,7 +190,7 @@ void Pushes::begin_node(NodeId node, int depth) {
     case StepKind::blocked:
       return;
     case StepKind::nothing:
-      if (auto done = core_.tree->step_moot(*step); !done) later(node, kRetryFirst);
+      leave_queue(node);
       return;
     case StepKind::after:
       if (step->other == node || !core_.tree->queued(step->other)) return later(node, kRetryFirst);
@@ -199,11 +206,20 @@ void Pushes::begin_node(NodeId node, int depth) {
   if (!begin(*step)) later(node, kRetryFirst);
 }
 
+/// There is nothing to push: the tree looks at the node once more, which takes it out.
+void Pushes::leave_queue(NodeId node) {
+  Step nothing;
+  nothing.node = node;
+  const auto done = core_.tree->step_moot(nothing);
+  if (!done || core_.tree->queued(node)) later(node, kRetryFirst);
+}
+
 bool Pushes::begin(const Step& step) {
   const auto operation = std::make_shared<Operation>();
   operation->step = step;
   if (step.kind == StepKind::push) {
-    if (!begin_content(operation)) return false;
+    const auto queued = core_.tree->queued(step.node);
+    if (!begin_content(operation, queued && queued->operation)) return false;
   } else {
     operation->mutate = mutation(step);
   }
@@ -216,6 +232,7 @@ bool Pushes::begin(const Step& step) {
   }
   if (operation->mutate) operation->mutate->operation.id = *id;
   outstanding_.insert(*id);
+  unanswered_.insert(*id);
   operations_.emplace(*id, operation);
   by_node_.emplace(step.node, *id);
   flushed_.erase(step.node);
@@ -223,9 +240,13 @@ bool Pushes::begin(const Step& step) {
   return true;
 }
 
-bool Pushes::begin_content(const OperationPtr& operation) {
+bool Pushes::begin_content(const OperationPtr& operation, bool repeats) {
   auto content = core_.contents.get(operation->step.node);
   if (!content) return false;
+  if (!(*content)->whole && repeats) {
+    operation->probe = true;
+    return true;
+  }
   if (!(*content)->whole) {
     // A part of it was written: the rest is pulled, of the version that it derives from, and the
     // whole is pushed.

@@ -53,7 +53,7 @@ class Pushes {
   bool idle() const { return operations_.empty() && finishes_.empty(); }
   bool pushing(NodeId node) const { return by_node_.count(node) != 0; }
   /// Whether the answer of this operation is still to come.
-  bool awaits(OpId operation) const { return outstanding_.count(operation) != 0; }
+  bool awaits(OpId operation) const { return unanswered_.count(operation) != 0; }
 
  private:
   struct Operation {
@@ -73,6 +73,7 @@ class Pushes {
     bool may_send =
         false;  // the server has accepted, or the file is small enough not to wait for that
     bool hash_sent = false;
+    bool probe = false;    // the content is gone: only asks whether the server has done it
     bool as_read = false;  // changes all the time: sent as it is read
     std::optional<StepReceipt>
         early;  // the answer to a repetition, before all was sent: hashed, not sent
@@ -89,8 +90,9 @@ class Pushes {
   Time due_at(const Queued& queued, const store::Node& node) const;
   bool forced(NodeId node) const;
   void begin_node(NodeId node, int depth);
+  void leave_queue(NodeId node);
   bool begin(const Step& step);
-  bool begin_content(const OperationPtr& operation);
+  bool begin_content(const OperationPtr& operation, bool repeats);
   Result<OpId> operation_for(const Step& step);
   proto::Mutate mutation(const Step& step) const;
   std::uint8_t attribute_bits() const;
@@ -111,7 +113,7 @@ class Pushes {
   void receipt(const OperationPtr& operation, const StepReceipt& receipt);
   void refused(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
   void contradicted(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
-  void look_at_server(const OperationPtr& operation);
+  void plan_anew(const OperationPtr& operation);
   void ended(const OperationPtr& operation, const Result<>& recorded);
   void put_off(const OperationPtr& operation);
   OpId answered() const;
@@ -119,6 +121,7 @@ class Pushes {
   Core& core_;
   std::map<OpId, OperationPtr> operations_;
   std::unordered_map<NodeId, OpId> by_node_;
+  std::set<OpId> unanswered_;   // given, and the answer is not worked in
   std::set<OpId> outstanding_;  // given, and the answer is not worked in and on disk
   std::vector<std::uint32_t>
       finishes_;  // sessions whose receipts are worked in and not on disk yet

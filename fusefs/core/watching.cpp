@@ -19,9 +19,7 @@ void Watching::begin(bool continues) {
   // Another past of this tree, or the first time: nothing that we know of the server's side is
   // sure.
   if (known && !continues) {
-    if (auto done = core_.tree->forget_listings(); !done) {
-      log_error("the server's listing is not forgotten: {}", done.error().message());
-    }
+    forget_listings();
   }
   caught_up_ = false;
   epoch_ = known;
@@ -50,16 +48,39 @@ void Watching::heard(const proto::Body& body) {
   if (begun == nullptr) return;
   const bool first_time = !core_.settings.epoch();
   if (!begun->complete && !first_time) {
-    if (auto done = core_.tree->forget_listings(); !done) {
-      log_error("the server's listing is not forgotten: {}", done.error().message());
-    }
+    forget_listings();
   }
   epoch_ = begun->epoch;
   if (!begun->complete || sequence_ < begun->sequence) sequence_ = begun->sequence;
   check_caught_up();
+  if (!caught_up_) ask_barrier();
+}
+
+void Watching::forget_listings() {
+  if (auto done = core_.tree->forget_listings(); !done) {
+    log_error("the server's listing is not forgotten: {}", done.error().message());
+  }
+  core_.listings.again();
+}
+
+/// Not every number is a change: when nothing came before the answer to a question, nothing is to
+/// come.
+void Watching::ask_barrier() {
+  heard_since_barrier_ = false;
+  const std::uint32_t watch = session_;
+  auto id = std::make_shared<std::uint32_t>(0);
+  *id = core_.link.open_session([this, id, watch](Lock&, const proto::Body&) {
+    core_.link.close_session(*id);
+    if (caught_up_ || session_ != watch) return;
+    if (heard_since_barrier_) return ask_barrier();
+    caught_up_ = true;
+    core_.pushes.queue_changed();
+  });
+  core_.link.send(*id, proto::StatFs{});
 }
 
 void Watching::changed(const proto::Change& change) {
+  heard_since_barrier_ = true;
   const bool ours = change.by == core_.settings.client() && change.operation;
   if (ours && core_.pushes.awaits(change.operation)) {
     held_[change.operation].push_back(change);

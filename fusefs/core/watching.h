@@ -45,10 +45,13 @@ class Watching {
   void changed(const proto::Change& change);
   void apply(const proto::Change& change);
   void check_caught_up();
+  void forget_listings();
+  void ask_barrier();
 
   Core& core_;
   std::uint32_t session_ = 0;
   bool caught_up_ = false;
+  bool heard_since_barrier_ = false;
   Epoch epoch_;
   Seq sequence_;
   std::map<OpId, std::vector<proto::Change>> held_;

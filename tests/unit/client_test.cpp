@@ -1,0 +1,255 @@
+// The client core against the server core: what a user of one mount is promised.
+#include "fusefs/core/client.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/sim/world.h"
+
+namespace ebb::test {
+namespace {
+
+std::string text(std::size_t size, char first = 'a') {
+  std::string out(size, first);
+  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<char>('a' + (i * 7 + i / 251) % 26);
+  if (size != 0) out[0] = first;
+  return out;
+}
+
+int errno_value(const Error& error) {
+  return error.code.value();
+}
+
+struct ClientTest : ::testing::Test {
+  World world{1, 2};
+
+  void SetUp() override {
+    world.depot.make_folder("docs");
+    world.depot.write("docs/a", "hello");
+    world.depot.write("big", text(3 << 20));
+    ASSERT_TRUE(world.start_client(0)) << world.last_error;
+    ASSERT_TRUE(world.start_client(1)) << world.last_error;
+    world.settle();
+  }
+};
+
+TEST_F(ClientTest, KnowsItsTreeAfterTheFirstHandshake) {
+  EXPECT_FALSE(world.client().needs_server());
+  EXPECT_TRUE(world.client().status().connected);
+}
+
+TEST_F(ClientTest, ListsWithoutPullingAnything) {
+  const auto entries = world.list(0, kRootNode);
+  ASSERT_TRUE(entries) << entries.error().message();
+  ASSERT_EQ(entries->size(), 2u);
+  EXPECT_EQ(world.attribute(0, "big", "status"), "remote");
+  EXPECT_EQ(world.attribute(0, "big", "progress"), "0/" + std::to_string(3 << 20));
+}
+
+TEST_F(ClientTest, ReadsWhatTheServerHasAndBecomesSync) {
+  EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
+  EXPECT_EQ(world.attribute(0, "docs/a", "status"), "sync");
+  EXPECT_EQ(world.read(0, "big").value_or("?"), text(3 << 20));
+  world.settle();
+  EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
+}
+
+TEST_F(ClientTest, ARangeFarInsideComesWithoutWhatLiesBefore) {
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  auto piece = world.ask<fusefs::Piece>(
+      [&](auto reply) { world.client().read(opened->handle, 2 << 20, 4096, std::move(reply)); });
+  ASSERT_TRUE(piece) << piece.error().message();
+  EXPECT_EQ(piece->size, 4096u);
+  EXPECT_EQ(world.attribute(0, "big", "progress"), "4096/" + std::to_string(3 << 20));
+  EXPECT_EQ(world.attribute(0, "big", "status"), "remote");
+  world.client().release(opened->handle);
+}
+
+TEST_F(ClientTest, WritesReachTheServerAfterTheDelayAndTheOtherClient) {
+  ASSERT_TRUE(world.make_folder(0, "new"));
+  ASSERT_TRUE(world.write(0, "new/file", "content"));
+  EXPECT_FALSE(world.depot.exists("new/file"));
+  world.pass(std::chrono::seconds(4));
+  EXPECT_FALSE(world.depot.exists("new/file"));
+  world.pass(std::chrono::seconds(2));
+  EXPECT_EQ(world.depot.content("new/file").value_or("?"), "content");
+  EXPECT_EQ(world.attribute(0, "new/file", "state"), "clean");
+  EXPECT_EQ(world.read(1, "new/file").value_or("?"), "content");
+}
+
+TEST_F(ClientTest, AnOverwriteIsTheNextVersion) {
+  ASSERT_TRUE(world.write(0, "docs/a", "second"));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.depot.content("docs/a").value_or("?"), "second");
+  EXPECT_EQ(world.read(1, "docs/a").value_or("?"), "second");
+  ASSERT_TRUE(world.write(1, "docs/a", "third"));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "third");
+}
+
+TEST_F(ClientTest, APartlyReadFileThatIsWrittenIsPushedWhole) {
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDWR, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  ASSERT_TRUE(world.client().write(opened->handle, 1 << 20, as_bytes("XYZ"), false));
+  EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
+  world.client().release(opened->handle);
+  ASSERT_TRUE(world.run_until_quiet());
+  std::string expected = text(3 << 20);
+  expected.replace(1 << 20, 3, "XYZ");
+  EXPECT_TRUE(world.depot.content("big") == expected);
+}
+
+TEST_F(ClientTest, RenamesAndDeletionsReachTheServer) {
+  ASSERT_TRUE(world.rename(0, "docs/a", "b"));
+  ASSERT_TRUE(world.unlink(0, "big"));
+  ASSERT_TRUE(world.remove_folder(0, "docs"));
+  ASSERT_TRUE(world.run_until_quiet());
+  const std::map<std::string, std::string> expected{{"b", "hello"}};
+  EXPECT_EQ(world.depot.tree(), expected);
+  EXPECT_FALSE(world.find(1, "docs/a"));
+}
+
+TEST_F(ClientTest, OfflineEverythingGoesOnAndIsPushedLater) {
+  ASSERT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
+  world.plug(0, false);
+  world.pass(std::chrono::seconds(60));
+  const auto away = world.read(0, "big");
+  ASSERT_FALSE(away);
+  EXPECT_EQ(errno_value(away.error()), EHOSTDOWN);
+  EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
+  ASSERT_TRUE(world.write(0, "docs/c", "offline", true));
+  world.end_client(0);
+  ASSERT_TRUE(world.start_client(0)) << world.last_error;
+  EXPECT_EQ(world.read(0, "docs/c").value_or("?"), "offline");
+  world.plug(0, true);
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.depot.content("docs/c").value_or("?"), "offline");
+}
+
+TEST_F(ClientTest, ConcurrentChangesAreAConflictAndNeitherIsLost) {
+  ASSERT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
+  ASSERT_EQ(world.read(1, "docs/a").value_or("?"), "hello");
+  world.plug(0, false);
+  ASSERT_TRUE(world.write(0, "docs/a", "mine"));
+  ASSERT_TRUE(world.write(1, "docs/a", "theirs"));
+  world.pass(std::chrono::seconds(10));
+  world.plug(0, true);
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.depot.content("docs/a").value_or("?"), "theirs");
+  EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "mine");
+  EXPECT_EQ(world.attribute(0, "docs/a", "state").substr(0, 8), "conflict");
+}
+
+TEST_F(ClientTest, SyncToRemoteDropsOnlyWhatTheServerHas) {
+  ASSERT_TRUE(world.write(0, "docs/n", "new"));
+  auto done = world.set_status(0, "docs/n", "remote\n");
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_EQ(world.depot.content("docs/n").value_or("?"), "new");
+  EXPECT_EQ(world.attribute(0, "docs/n", "status"), "remote");
+  EXPECT_EQ(world.attribute(0, "docs/n", "progress"), "0/3");
+  EXPECT_EQ(world.read(0, "docs/n").value_or("?"), "new");
+  world.plug(0, false);
+  world.pass(std::chrono::seconds(5));
+  ASSERT_TRUE(world.write(0, "docs/n", "newer"));
+  done = world.set_status(0, "docs/n", "remote");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(errno_value(done.error()), EHOSTDOWN);
+  EXPECT_EQ(world.read(0, "docs/n").value_or("?"), "newer");
+}
+
+TEST_F(ClientTest, RefusedTransitionsChangeNothing) {
+  const struct {
+    const char* path;
+    const char* word;
+    int error;
+  } cases[] = {{"docs/a", "nonsense", EINVAL}, {"docs/a", "syncmore", EINVAL},
+               {"docs/a", "local", EPERM},     {"docs", "sync", EINVAL},
+               {"", "remote", EPERM},          {"", "local", EPERM}};
+  for (const auto& one : cases) {
+    const std::string before = world.attribute(0, one.path, "status");
+    const auto done = world.set_status(0, one.path, one.word);
+    ASSERT_FALSE(done) << one.path << " " << one.word;
+    EXPECT_EQ(errno_value(done.error()), one.error) << one.path << " " << one.word;
+    EXPECT_EQ(world.attribute(0, one.path, "status"), before);
+  }
+}
+
+TEST_F(ClientTest, AHandleOnAVersionThatIsGoneIsStaleAndNeverAMixture) {
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  const auto part = [&](std::uint64_t offset) {
+    return world.ask<fusefs::Piece>(
+        [&](auto reply) { world.client().read(opened->handle, offset, 4096, std::move(reply)); });
+  };
+  ASSERT_TRUE(part(0));
+  ASSERT_TRUE(world.write(1, "big", "other"));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_TRUE(part(0));
+  const auto gone = part(1 << 20);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(errno_value(gone.error()), ESTALE);
+  world.client().release(opened->handle);
+  EXPECT_EQ(world.read(0, "big").value_or("?"), "other");
+}
+
+TEST_F(ClientTest, AReadWithoutAnAnswerTimesOutAndCanBeInterrupted) {
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  world.service.reset();  // it neither answers nor hangs up
+  world.executor.clear();
+  std::optional<Result<fusefs::Piece>> first, second;
+  world.client().read(opened->handle, 0, 4096, [&](auto result) { first = std::move(result); });
+  const auto ticket = world.client().read(opened->handle, 0, 4096,
+                                          [&](auto result) { second = std::move(result); });
+  ASSERT_NE(ticket, 0u);
+  world.client().interrupt(ticket);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(errno_value(second->error()), EINTR);
+  world.clock.pass(std::chrono::seconds(29));
+  world.client().advance();
+  EXPECT_FALSE(first);
+  world.clock.pass(std::chrono::seconds(2));
+  world.client().advance();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(errno_value(first->error()), ETIMEDOUT);
+  world.client().release(opened->handle);
+  world.machine().peer.reset();
+  world.machine(1).peer.reset();
+}
+
+TEST_F(ClientTest, WhatWasFsyncedSurvivesAPowerCutAndIsPushed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    const std::string name = "kept" + std::to_string(seed);
+    ASSERT_TRUE(world.write(0, name, text(20000, 'Z'), true));
+    world.cut_client_power(0, seed);
+    ASSERT_TRUE(world.start_client(0)) << world.last_error;
+    EXPECT_TRUE(world.read(0, name).value_or("?") == text(20000, 'Z')) << seed;
+  }
+  ASSERT_TRUE(world.run_until_quiet());
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    EXPECT_TRUE(world.depot.content("kept" + std::to_string(seed)) == text(20000, 'Z')) << seed;
+  }
+}
+
+TEST_F(ClientTest, WaitAnswersWhenItIsOnTheServer) {
+  ASSERT_TRUE(world.write(0, "w", "x"));
+  auto done =
+      world.ask<void>([&](auto reply) { world.client().wait(kRootNode, std::move(reply)); });
+  EXPECT_TRUE(done);
+  EXPECT_EQ(world.depot.content("w").value_or("?"), "x");
+}
+
+}  // namespace
+}  // namespace ebb::test
