@@ -9,6 +9,8 @@
 namespace ebb::fusefs {
 namespace {
 
+constexpr ClientId kProbeClient{1};
+
 class Probe {
  public:
   explicit Probe(Dialer& dialer)
@@ -26,6 +28,11 @@ class Probe {
     proto::VersionHandshake hello;
     hello.version_min = proto::kVersionMin;
     hello.version_max = proto::kVersionMax;
+    // Refused on purpose, as a client of another tree: the refusal names the tree, and the server
+    // enrols nobody.
+    hello.client = kProbeClient;
+    hello.client_name = "probe";
+    hello.tree.bytes.fill(0xff);
     if (auto sent = connection_.send(0, hello); !sent) return end(tl::unexpected(sent.error()));
     stream_->start({.bytes = [this](ByteView bytes) { received(bytes); },
                     .next_output = [this] { return connection_.next_output(); },
@@ -46,7 +53,9 @@ class Probe {
   }
 
   static Result<TreeId> tree_of(const proto::VersionHandshakeResponse& answer) {
-    if (answer.code != proto::Errc::ok) return fail(answer.code, answer.sentence);
+    if (answer.code != proto::Errc::ok && answer.code != proto::Errc::other_tree) {
+      return fail(answer.code, answer.sentence);
+    }
     if (!answer.tree) return fail(proto::Errc::bad_packet, "the server names no tree");
     return answer.tree;
   }

@@ -10,9 +10,9 @@
 
 namespace ebb::fusefs {
 
-/// One handshake that names no client and no tree, then the connection is closed.  Runs the
-/// io_context, whose own thread must not run yet, for at most `limit`; ETIMEDOUT then.  A refusal
-/// has its sentence as detail.
+/// One handshake, which is refused and leaves no trace on the server, then the connection is
+/// closed.  Runs the io_context, whose own thread must not run yet, for at most `limit`; ETIMEDOUT
+/// then.  A refusal has its sentence as detail.
 Result<TreeId> probe_tree(asio::io_context& io, Dialer& dialer, Duration limit);
 
 }  // namespace ebb::fusefs
