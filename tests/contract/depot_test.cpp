@@ -2,6 +2,7 @@
 #include "server/core/depot.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -300,10 +301,11 @@ TEST_P(DepotContract, names_that_are_none_are_refused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DepotContract, ::testing::Values(0, 1, 2), [](const auto& which) {
-  const char* names[] = {"Fake", "Directory", "DirectoryNoExchange"};
-  return std::string(names[which.param]);
-});
+std::string kind_name(const ::testing::TestParamInfo<int>& which) {
+  constexpr std::array kNames{"Fake", "Directory", "DirectoryNoExchange"};
+  return kNames[static_cast<std::size_t>(which.param)];
+}
+INSTANTIATE_TEST_SUITE_P(All, DepotContract, ::testing::Values(0, 1, 2), kind_name);
 
 // ---- what only a real directory can be attacked with
 
