@@ -37,8 +37,8 @@ bool DiskThreads::Ended::run_one(bool wait) {
   return true;
 }
 
-void DiskThreads::wait_for_one() {
-  ended_->run_one(true);
+bool DiskThreads::wait_for_one() {
+  return ended_->run_one(true);
 }
 
 void DiskThreads::join() {
