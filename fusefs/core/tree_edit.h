@@ -38,6 +38,8 @@ inline constexpr int kDepthMax = 1 << 16;
 /// Nodes the server took away a moment ago, kept in case it has only moved them.
 inline constexpr std::size_t kLimboMax = 256;
 inline constexpr Duration kLimboLife = std::chrono::seconds(10);
+/// A server busy with what we have not listed fills this.
+inline constexpr std::size_t kHeardEarlyMax = 4096;
 /// Operations of ours whose echo may still come.
 inline constexpr std::size_t kDoneOperationsMax = 1024;
 
@@ -84,7 +86,12 @@ struct TreeCore {
   };
   std::deque<Limbo> limbo;                         // oldest first
   std::unordered_map<NodeId, NodeId> moved_steps;  // a step under way now belongs to another node
-  std::deque<OpId> done;  // operations of ours that ended well, oldest first
+  std::set<NodeId> contested;  // names told of while a step of theirs was under way
+  // Entries told of before they were known.  When one turns out to be ours, it is looked at again.
+  std::set<EntryId> heard_early;
+  bool heard_early_overflow = false;  // count all as told of
+  std::set<NodeId> begun_before;      // steps under way when the store was opened
+  std::deque<OpId> done;              // operations of ours that ended well, oldest first
 
   bool in_limbo(NodeId node) const;
 };
@@ -205,6 +212,9 @@ void leave_tombstone(Edit& edit, NodeId id);
 void forget_entry(Edit& edit, NodeId id);
 /// A new node for the entry takes all names; the old one keeps its handles and content.
 NodeId replace_node(Edit& edit, NodeId id);
+/// The content here is no more the newest: it goes, and where the status says so the new one is
+/// wanted.  Which node has the name now; an open one keeps what it has.
+NodeId give_up_content(Edit& edit, NodeId id);
 /// What waits at the node is dropped and the server's version shown, as remote.
 void show_servers(Edit& edit, NodeId id);
 void conflict(Edit& edit, NodeId id, std::string_view reason);

@@ -150,6 +150,18 @@ NodeId replace_node(Edit& edit, NodeId id) {
   return next;
 }
 
+NodeId give_up_content(Edit& edit, NodeId id) {
+  const auto old = edit.node(id);
+  if (old.content != 0 && edit.core.seams.open(id)) id = replace_node(edit, id);
+  edit.drop_content(id);
+  edit.change(id, [](Node& n) { n.set(store::kConflict, false); });
+  if (old.has(store::kConflict)) edit.set_text(id, Text::reason, {});
+  if (old.status == Status::sync) edit.want_content(id);
+  edit.effects.content_changed.push_back(id);
+  edit.touch(id);
+  return id;
+}
+
 void show_servers(Edit& edit, NodeId id) {
   edit.end_step(id);
   const auto next = replace_node(edit, id);

@@ -124,6 +124,30 @@ void names_done(Edit& edit, NodeId id, const Step& step) {
   }
 }
 
+bool is_doubtful(Edit& edit, NodeId id, const Step& step, const StepReceipt& receipt) {
+  const auto& core = edit.core;
+  if (core.contested.contains(id) || core.begun_before.contains(step.node)) return true;
+  return makes(step) && (core.heard_early_overflow || core.heard_early.contains(receipt.entry));
+}
+
+/// What the watch told of these names and this entry may be older or newer than the step: both are
+/// asked for.
+void look_again(Edit& edit, NodeId id, const Step& step, const StepReceipt& receipt) {
+  if (!is_doubtful(edit, id, step, receipt)) return;
+  edit.afterwards.push_back([&core = edit.core, id, first = step.node, entry = receipt.entry] {
+    core.contested.erase(id);
+    core.begun_before.erase(first);
+    core.heard_early.erase(entry);
+  });
+  auto folders = std::vector{step.from_folder, step.place_folder};
+  if (edit.node(id).is_folder()) folders.push_back(id);
+  for (const auto folder : folders) {
+    if (!folder || !edit.find(folder)) continue;
+    edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
+  }
+  edit.effects.unsure.push_back(id);
+}
+
 bool carries_versions(StepKind kind) {
   return kind == StepKind::push || kind == StepKind::set_attributes ||
          kind == StepKind::make_folder || kind == StepKind::make_symlink;
@@ -153,11 +177,13 @@ void versions_done(Edit& edit, NodeId id, const Step& step, const StepReceipt& r
 /// Somebody's change came on top of ours before our receipt did.  It was no conflict after all.
 void look_beyond(Edit& edit, NodeId id) {
   const auto node = edit.node(id);
+  const bool ours = node.has(store::kAttributesDirty);
+  if (!ours && node.attributes_server > node.attributes_base) edit.effects.unsure.push_back(id);
   if (node.kind != Kind::file || node.has(store::kContentDirty)) return;
   if (node.content_server <= node.content_base) return;
-  edit.change(id, [](Node& n) { n.set(store::kConflict, false); });
-  edit.set_text(id, Text::reason, {});
-  edit.effects.unsure.push_back(id);
+  // What we have is on the server, among its older versions.  Which is the newest, the pull will
+  // learn.
+  edit.effects.unsure.push_back(give_up_content(edit, id));
 }
 
 }  // namespace
@@ -177,6 +203,7 @@ void step_done(Edit& edit, const Step& step, const StepReceipt& receipt) {
   }
   names_done(edit, id, step);
   versions_done(edit, id, step, receipt);
+  look_again(edit, id, step, receipt);
   look_beyond(edit, id);
 }
 

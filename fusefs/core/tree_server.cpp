@@ -44,22 +44,14 @@ void take_attributes(Edit& edit, NodeId id, Node& n, const proto::Entry& entry) 
 
 /// A newer content of a node without changes of its own.
 void take_content(Edit& edit, NodeId id, const proto::Entry& entry) {
-  const auto old = edit.node(id);
-  const bool open = old.content != 0 && edit.core.seams.open(id);
-  if (open) id = replace_node(edit, id);
-  edit.drop_content(id);
+  id = give_up_content(edit, id);
   edit.change(id, [&](Node& n) {
     n.content_base = entry.content_version;
     n.content_server = std::max(n.content_server, entry.content_version);
     n.size = entry.size;
     if (!n.has(store::kAttributesDirty)) n.mtime = entry.attributes.mtime;
     n.ctime = edit.wall();
-    n.set(store::kConflict, false);
   });
-  if (old.has(store::kConflict)) edit.set_text(id, Text::reason, {});
-  if (old.status == Status::sync) edit.want_content(id);
-  edit.effects.content_changed.push_back(id);
-  edit.touch(id);
 }
 
 void note_versions(Edit& edit, NodeId id, const proto::Entry& entry) {
@@ -108,6 +100,14 @@ NodeId make_remote(Edit& edit, const proto::Entry& entry) {
 
 // ---- a name comes
 
+/// Whoever did this, it may have been before or after what a step of ours is about to be told to
+/// have done.
+void contest(Edit& edit, NodeId id) {
+  const auto node = edit.find(id);
+  if (!node || !step_under_way(edit.core.store(), id, *node)) return;
+  edit.afterwards.push_back([&core = edit.core, id] { core.contested.insert(id); });
+}
+
 /// A folder that was deleted here has more in it than was known: it stays.
 void revive_folder(Edit& edit, NodeId folder) {
   for (int depth = 0; folder && depth < kDepthMax; ++depth) {
@@ -129,6 +129,8 @@ void revive_folder(Edit& edit, NodeId folder) {
 }
 
 void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  const auto node = edit.node(id);
+  if (node.status != Status::remote && node.kind != Kind::symlink) wake_folder(edit, folder);
   edit.bind(folder, name, Side::local, id);
   edit.effects.names_changed.push_back({folder, name});
 }
@@ -164,6 +166,7 @@ void resume(Edit& edit, NodeId id) {
 }
 
 void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
+  contest(edit, id);
   // Into a folder that was moved into it here: ours stays, and moves it back.
   const bool circle = edit.node(id).is_folder() && is_inside(edit.core.store(), folder, id);
   const bool waits = circle || names_wait(edit, id);
@@ -210,6 +213,7 @@ bool has_going_name(Edit& edit, NodeId id) {
 
 void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id) {
   const auto before = edit.name(folder, text);
+  contest(edit, id);
   edit.bind(folder, text, Side::server, {});
   edit.flag(folder, text, kGoing, false);
   if (!has_server_name(edit, id)) return vanish(edit, id);
@@ -297,9 +301,25 @@ void apply_name_change(Edit& edit, const proto::Change& change) {
 
 }  // namespace
 
+namespace {
+
+/// What is unknown may be what we are making: its receipt comes later than this news of it.
+void note_unknown(Edit& edit, EntryId entry) {
+  if (!entry || find_entry(edit.core.store(), entry)) return;
+  edit.afterwards.push_back([&core = edit.core, entry] {
+    core.heard_early_overflow |= core.heard_early.size() >= kHeardEarlyMax;
+    if (!core.heard_early_overflow) core.heard_early.insert(entry);
+  });
+}
+
+}  // namespace
+
 void changed_by_server(Edit& edit, const proto::Change& change) {
   edit.drop_expired_limbo();
   if (is_echo(edit, change)) return;
+  const bool others = !edit.core.options.client || change.by != edit.core.options.client;
+  if (others) note_unknown(edit, change.entry.id);
+  if (others) note_unknown(edit, change.place.folder);
   if (change.kind != proto::ChangeKind::entry_changed) return apply_name_change(edit, change);
   entry_from_server(edit, change.entry);
 }

@@ -81,20 +81,22 @@ void suspect(Edit& edit, NodeId id) {
   edit.afterwards.push_back([&core = edit.core, id] { core.suspects.push_back(id); });
 }
 
-void count_queue(Edit& edit) {
-  std::uint64_t length = 0;
-  need(edit.core.store().scan(Table::queue, 0, 0, [&](std::uint64_t, const store::Cell&) {
-    ++length;
+void look_at_queue(Edit& edit) {
+  auto& core = edit.core;
+  core.queue_length = 0;
+  need(core.store().scan(Table::queue, 0, 0, [&](std::uint64_t sequence, const store::Cell& cell) {
+    ++core.queue_length;
+    const auto queued = unpack_queued(sequence, cell);
+    if (queued.operation) core.begun_before.insert(queued.node);
     return true;
   }));
-  edit.core.queue_length = length;
 }
 
 }  // namespace
 
 void start(Edit& edit) {
   make_root(edit);
-  count_queue(edit);
+  look_at_queue(edit);
   for (const auto id : nodes_in(edit, Table::orphans, 0)) edit.touch(id);
   if (edit.core.store().rebooted()) {
     for (const auto id : nodes_in(edit, Table::unsettled, kUnsettledTable)) {

@@ -1,6 +1,7 @@
 #include "tests/support/tree_world.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <sstream>
 
@@ -23,6 +24,13 @@ template <class T>
 void must(const Result<T>& result) {
   if (!result) std::cerr << "unexpected: " << result.error().message() << std::endl;
   CHECK(result.has_value());
+}
+
+/// For a person with a seed.
+template <class... T>
+void trace(const T&... parts) {
+  static const bool on = std::getenv("EBB_TRACE") != nullptr;
+  if (on) ((std::cerr << parts << ' '), ...) << std::endl;
 }
 
 }  // namespace
@@ -309,6 +317,7 @@ void TreeWorld::start() {
 }
 
 void TreeWorld::reopen(bool power_cut) {
+  apply_effects();
   if (power_cut) must(store_->sync());
   tree_.reset();
   store_.reset();
@@ -321,7 +330,7 @@ void TreeWorld::reopen(bool power_cut) {
     io_->kill_process();
   }
   start();
-  for (const auto& change : held_) server.changes.push_back(change);
+  server.changes.insert(server.changes.begin(), held_.begin(), held_.end());
   held_.clear();
 }
 
@@ -421,6 +430,7 @@ void TreeWorld::list(NodeId folder) {
   hear();
   const auto fresh = tree_->node(folder);
   if (!fresh || !fresh->entry || !server.has(fresh->entry)) return;
+  trace("  list", folder.value);
   must(tree_->listed_by_server(folder, server.list(fresh->entry)));
 }
 
@@ -447,6 +457,9 @@ void TreeWorld::hear_one() {
   const bool ours = std::any_of(sent_.begin(), sent_.end(), [&](const Sent& s) {
     return change.by == kWorldClient && s.operation == change.operation;
   });
+  trace(ours ? "  hold" : "  hear", static_cast<int>(change.kind), change.place.folder.value,
+        change.place.name, change.entry.id.value, "v", change.entry.content_version.value, "op",
+        change.operation.value);
   if (ours) {
     held_.push_back(change);
   } else {
@@ -472,6 +485,9 @@ bool TreeWorld::send(NodeId id) {
   ModelServer::Sent sent{contents[node.content], node.mode};
   if (node.kind == Kind::symlink) sent.content = *tree_->target(id);
   const auto answer = server.execute(*step, operation, sent);
+  trace("  send op", operation.value, "kind", static_cast<int>(step->kind), "node", id.value,
+        "entry", step->entry.value, step->from.name, "->", step->place.folder.value,
+        step->place.name, "code", static_cast<int>(answer.code), sent.content);
   sent_.push_back({*step, operation, answer, sent.content});
   return true;
 }
@@ -491,6 +507,8 @@ void TreeWorld::deliver(const Sent& sent) {
     case proto::Errc::exists:
     case proto::Errc::not_empty:
       must(tree_->step_refused(step, true, "moved on"));
+      // What stands in the way was perhaps not told while it could have been our own.
+      if (step.place_folder) list(step.place_folder);
       break;
     default:
       must(tree_->step_refused(step, false, "refused"));
@@ -501,6 +519,7 @@ bool TreeWorld::answer_one() {
   if (sent_.empty()) return false;
   const auto sent = sent_.front();
   sent_.pop_front();
+  trace("  answer op", sent.operation.value);
   deliver(sent);
   auto held = std::exchange(held_, {});
   for (const auto& change : held) {
@@ -530,6 +549,12 @@ bool TreeWorld::settle() {
     hear();
     list_all();
     apply_effects();
+    std::vector<NodeId> wanted;
+    tree_->pulls([&](NodeId id) {
+      wanted.push_back(id);
+      return true;
+    });
+    for (const auto id : wanted) pull(id);
     if (!answer_one() && !send_some() && server.changes.empty()) return true;
   }
   return false;
@@ -540,7 +565,10 @@ bool TreeWorld::pull(NodeId id) {
   if (!node || node->kind != Kind::file || !node->entry || !server.has(node->entry)) return false;
   if (node->has(store::kWhole)) return true;
   const auto entry = server.entry(node->entry);
-  if (entry.content_version != node->content_base) return false;
+  if (entry.content_version != node->content_base) {
+    must(tree_->entry_from_server(entry));
+    return false;
+  }
   if (node->content == 0) must(tree_->set_content(id, tree_->new_content_number()));
   contents[tree_->node(id)->content] = server.content(node->entry);
   must(tree_->set_here(id, {}, true, true));
