@@ -12,6 +12,7 @@ namespace {
 constexpr const char* kVersion = "ebbd 0.1.0";
 
 std::string check_listen(const std::string& text) {
+  if (text.find(':') == std::string::npos) return text + ": HOST:PORT or unix:PATH is meant";
   auto address = proto::parse_listen(text);
   return address ? "" : address.error().message();
 }
