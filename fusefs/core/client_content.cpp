@@ -149,7 +149,14 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
 Result<OpenFile> Client::Impl::open_lazily(NodeId id, int flags) {
   auto found = contents.get(id);
   if (!found) return pass(found.error());
-  if ((flags & O_TRUNC) != 0 && (*found)->size != 0) return fail_errno(EAGAIN);
+  if ((flags & O_TRUNC) != 0 && (*found)->size != 0) {
+    // Others have it open: cutting it would be IO.  The caller comes again, and then the folder is
+    // known.
+    if (inodes.open(id)) return fail_errno(EAGAIN);
+    if (auto done = contents.empty_anew(*found); !done) return pass(done.error());
+    found = contents.get(id);
+    if (!found) return pass(found.error());
+  }
   const bool writes = for_writing(flags);
   inodes.opened(id, writes);
   OpenHandle open;

@@ -38,6 +38,9 @@ class Contents {
   Result<std::size_t> write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                             ByteView bytes, bool append);
   Result<> set_size(Lock& lock, const ContentPtr& content, std::uint64_t size);
+  /// Cuts to nothing by exchanging the file, where nobody has it open: a power cut finds the old or
+  /// the new. The content is detached then.
+  Result<> empty_anew(const ContentPtr& content);
   /// Before the first change of a clean content: a crash must not leave changed bytes that count as
   /// clean.
   Result<> prepare_write(Lock& lock, const ContentPtr& content);
@@ -74,7 +77,6 @@ class Contents {
  private:
   Result<> load(OpenContent& content, const store::Node& node) const;
   Result<> record_here(const ContentPtr& content);
-  Result<> empty_anew(const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
   void detach(const ContentPtr& content);
   void restamp(const ContentPtr& content);
