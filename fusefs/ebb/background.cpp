@@ -32,7 +32,7 @@ Outcome<> receive_verdict(int pipe) {
     return refuse(
         "the daemon ended before the mount answered; its log is ebb.log in the state folder");
   if (text[0] == kDone) return {};
-  return tl::unexpected(Failure{text.substr(1), text[0]});
+  return tl::unexpected(Refusal{text.substr(1), text[0]});
 }
 
 void point_at_null(int fd, int flags) {

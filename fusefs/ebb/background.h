@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 

@@ -24,7 +24,7 @@ int check_command(Console& console, const std::string& state_folder);
 /// The mounts that this user may speak to.
 std::vector<Mount> own_mounts();
 Json request(std::string_view what, const std::string& path);
-/// An answer that says "error" as a Failure about `path`, with what to do where that is known.
+/// An answer that says "error" as a Refusal about `path`, with what to do where that is known.
 Outcome<Json> checked(const Outcome<Json>& answer, const std::string& path);
 
 }  // namespace ebb::fusefs

@@ -4,10 +4,10 @@
 
 namespace ebb::fusefs {
 
-int Console::fail(const Failure& failure) {
+int Console::fail(const Refusal& refusal) {
   end_progress();
-  err << "ebb: " << printable(failure.line) << std::endl;
-  return failure.exit_code;
+  err << "ebb: " << printable(refusal.line) << std::endl;
+  return refusal.exit_code;
 }
 
 void Console::show_progress(std::string_view line) {

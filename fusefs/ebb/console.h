@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 
@@ -16,7 +16,7 @@ struct Console {
   bool progress = false;  // err is a terminal
 
   /// "ebb: LINE" on err; gives back the exit code.
-  int fail(const Failure& failure);
+  int fail(const Refusal& refusal);
   /// A line that replaces the former one; nothing when it is not a terminal.
   void show_progress(std::string_view line);
   void end_progress();

@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "fusefs/ebb/control.h"
-#include "fusefs/ebb/failure.h"
 #include "fusefs/ebb/mounts.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 
@@ -19,7 +19,7 @@ class ControlClient {
   ~ControlClient();
 
   struct Waiting {
-    std::optional<Duration> at_most;  // then a Failure; none = as long as it takes
+    std::optional<Duration> at_most;  // then a Refusal; none = as long as it takes
     std::function<void()> tick;       // about every second
   };
   /// Blocks.  An answer that says "error" is an answer.

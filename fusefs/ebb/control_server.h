@@ -9,7 +9,7 @@
 #include <asio/local/stream_protocol.hpp>
 
 #include "fusefs/core/client.h"
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 

@@ -8,7 +8,7 @@
 #include <asio/io_context.hpp>
 
 #include "fusefs/ebb/dialer.h"
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::server {
 class EmbeddedServer;

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 #include "fusefs/ebb/source.h"
 
 namespace ebb::fusefs {

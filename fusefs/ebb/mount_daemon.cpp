@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,14 @@ std::string host_name() {
 std::string real_folder(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::weakly_canonical(path, ignored).string();
+}
+
+/// What a failed CHECK or a library says last goes to the log, too.
+void point_stderr_at(const std::string& path) {
+  const int log = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (log < 0) return;
+  ::dup2(log, STDERR_FILENO);
+  ::close(log);
 }
 
 /// Looks every 20 ms until `done` or the limit.
@@ -206,6 +215,7 @@ Outcome<> MountDaemon::mount() {
 }
 
 void MountDaemon::run() {
+  if (!plan_.foreground) point_stderr_at(state_folder_ + "/ebb.log");
   const sigset_t set = end_signals();
   int number = 0;
   while (sigwait(&set, &number) != 0) {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 

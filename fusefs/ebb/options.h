@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "fusefs/core/client.h"
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 

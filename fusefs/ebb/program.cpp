@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kVersionText = "ebb 0.1.0";
 
 /// What one command line asked for; filled in by CLI11.
-struct Request {
+struct CommandLine {
   MountArguments mount;
   std::vector<std::string> paths;
   bool json = false;
@@ -33,43 +33,43 @@ std::string mount_footer() {
   return text + "\nebb(1) says what they mean.";
 }
 
-CLI::App* add_mount(CLI::App& app, Request& request) {
+CLI::App* add_mount(CLI::App& app, CommandLine& line) {
   auto* mount = app.add_subcommand("mount", "Mount a tree; returns when the mount answers");
-  mount->add_option("SOURCE", request.mount.source, "ebb://HOST[:PORT]/, unix:PATH, or a directory")
+  mount->add_option("SOURCE", line.mount.source, "ebb://HOST[:PORT]/, unix:PATH, or a directory")
       ->required();
-  mount->add_option("MOUNTPOINT", request.mount.mountpoint, "an empty folder")->required();
-  mount->add_option("-o", request.mount.options, "OPT[=VALUE],...")->allow_extra_args(false);
-  mount->add_flag("-f", request.mount.foreground, "stay in the foreground");
+  mount->add_option("MOUNTPOINT", line.mount.mountpoint, "an empty folder")->required();
+  mount->add_option("-o", line.mount.options, "OPT[=VALUE],...")->allow_extra_args(false);
+  mount->add_flag("-f", line.mount.foreground, "stay in the foreground");
   mount->footer(mount_footer());
   return mount;
 }
 
-CLI::App* add_status(CLI::App& app, Request& request) {
+CLI::App* add_status(CLI::App& app, CommandLine& line) {
   auto* status = app.add_subcommand(
       "status", "Show or set the status of files and folders, or show all mounts");
-  status->add_option("PATH", request.paths, "files and folders in a mount");
-  status->add_flag("--json", request.json, "one JSON object a line");
-  status->add_option("--to", request.to, "make it local, sync, remote, syncless or syncmore");
+  status->add_option("PATH", line.paths, "files and folders in a mount");
+  status->add_flag("--json", line.json, "one JSON object a line");
+  status->add_option("--to", line.to, "make it local, sync, remote, syncless or syncmore");
   return status;
 }
 
-CLI::App* add_wait(CLI::App& app, Request& request) {
+CLI::App* add_wait(CLI::App& app, CommandLine& line) {
   auto* wait = app.add_subcommand("wait", "Wait until what was changed is on the server");
-  wait->add_option("PATH", request.paths, "files and folders in a mount; none: all mounts");
-  wait->add_option("--timeout", request.seconds, "give up after so many seconds")
+  wait->add_option("PATH", line.paths, "files and folders in a mount; none: all mounts");
+  wait->add_option("--timeout", line.seconds, "give up after so many seconds")
       ->check(CLI::NonNegativeNumber);
   return wait;
 }
 
-CLI::App* add_sync(CLI::App& app, Request& request) {
+CLI::App* add_sync(CLI::App& app, CommandLine& line) {
   auto* sync = app.add_subcommand("sync", "Make files sync and push them now");
-  sync->add_option("PATH", request.paths, "files in a mount")->required();
+  sync->add_option("PATH", line.paths, "files in a mount")->required();
   return sync;
 }
 
-CLI::App* add_check(CLI::App& app, Request& request) {
+CLI::App* add_check(CLI::App& app, CommandLine& line) {
   auto* check = app.add_subcommand("check", "Check a state folder that is not mounted");
-  check->add_option("STATE_DIR", request.state_folder, "the state folder")->required();
+  check->add_option("STATE_DIR", line.state_folder, "the state folder")->required();
   return check;
 }
 
@@ -77,22 +77,22 @@ int usage(Console& console, const std::string& why) {
   return console.fail({why + "; `ebb --help` shows how it is used", kUsage});
 }
 
-int status(Console& console, const Request& request, bool set) {
-  if (!set) return status_command(console, request.paths, request.json);
-  if (request.json) return usage(console, "--to and --json exclude each other");
-  return set_status_command(console, request.paths, request.to);
+int status(Console& console, const CommandLine& line, bool set) {
+  if (!set) return status_command(console, line.paths, line.json);
+  if (line.json) return usage(console, "--to and --json exclude each other");
+  return set_status_command(console, line.paths, line.to);
 }
 
 int run_ebb(Console& console, std::vector<std::string> arguments) {
   CLI::App app{"ebb: a synced tree as a filesystem", "ebb"};
   app.set_version_flag("--version", kVersionText);
   app.require_subcommand(1);
-  Request request;
-  const auto* mount = add_mount(app, request);
-  const auto* show = add_status(app, request);
-  const auto* wait = add_wait(app, request);
-  const auto* sync = add_sync(app, request);
-  const auto* check = add_check(app, request);
+  CommandLine line;
+  const auto* mount = add_mount(app, line);
+  const auto* show = add_status(app, line);
+  const auto* wait = add_wait(app, line);
+  const auto* sync = add_sync(app, line);
+  const auto* check = add_check(app, line);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
     app.parse(arguments);
@@ -101,11 +101,11 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   } catch (const CLI::ParseError& error) {
     return usage(console, error.what());
   }
-  if (mount->parsed()) return mount_command(console, request.mount);
-  if (show->parsed()) return status(console, request, show->count("--to") != 0);
-  if (wait->parsed()) return wait_command(console, request.paths, request.seconds);
-  if (sync->parsed()) return sync_command(console, request.paths);
-  if (check->parsed()) return check_command(console, request.state_folder);
+  if (mount->parsed()) return mount_command(console, line.mount);
+  if (show->parsed()) return status(console, line, show->count("--to") != 0);
+  if (wait->parsed()) return wait_command(console, line.paths, line.seconds);
+  if (sync->parsed()) return sync_command(console, line.paths);
+  if (check->parsed()) return check_command(console, line.state_folder);
   return usage(console, "no command");
 }
 

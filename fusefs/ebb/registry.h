@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <string>
 
-#include "fusefs/ebb/failure.h"
 #include "fusefs/ebb/mounts.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 

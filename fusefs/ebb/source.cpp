@@ -15,7 +15,7 @@ std::string absolute(std::string_view path) {
   return text;
 }
 
-tl::unexpected<Failure> not_an_address(const Error& error) {
+tl::unexpected<Refusal> not_an_address(const Error& error) {
   if (is_errno(error, EOPNOTSUPP)) {
     return refuse("{}; use a Unix socket or, on this machine, ebb://localhost/ with -o insecure",
                   error.detail);

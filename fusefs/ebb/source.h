@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 #include "proto/asio/address.h"
 
 namespace ebb::fusefs {

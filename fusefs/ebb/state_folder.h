@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/ids.h"
-#include "fusefs/ebb/failure.h"
+#include "fusefs/ebb/refusal.h"
 
 namespace ebb::fusefs {
 
