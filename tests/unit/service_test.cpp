@@ -524,9 +524,14 @@ class Crashes : public ::testing::TestWithParam<std::tuple<int, bool, bool>> {};
 
 TEST_P(Crashes, leave_old_or_new_and_the_operation_ends_when_repeated) {
   const auto [which, power, in_database] = GetParam();
-  const auto over = [](TestPeer& peer) {
+  // What the client saw when it first sent this: the same in each of these worlds, which begin
+  // alike.
+  auto seen = std::make_shared<Version>();
+  const auto over = [seen](TestPeer& peer) {
     auto init = peer.init_over(*peer.find("file"), 11);
     init.operation.id = OpId{5};
+    if (!*seen) *seen = init.content_version;
+    init.content_version = *seen;
     return peer.begin_push(init, "new content");
   };
   const auto fresh = [](TestPeer& peer) {
