@@ -95,7 +95,10 @@ void absorb_twin(Edit& edit, NodeId id, EntryId entry) {
   edit.set_entry(*twin, {});
   for (const auto& name : edit.names(*twin)) {
     if (name.server == *twin) edit.bind(name.folder, name.text, Side::server, id);
-    if (name.local == *twin) edit.bind(name.folder, name.text, Side::local, id);
+    if (name.local == *twin) {
+      edit.bind(name.folder, name.text, Side::local, id);
+      wake_folder(edit, name.folder);
+    }
     const auto cell = edit.name(name.folder, name.text);
     if (cell) edit.flag(name.folder, name.text, kGoing, cell->local != id);
   }

@@ -1,0 +1,170 @@
+// The plan as a table: from what is known of a node and its names to the next step.
+#include "fusefs/core/planner.h"
+
+#include <gtest/gtest.h>
+
+namespace ebb::fusefs {
+namespace {
+
+using store::Kind;
+using store::Status;
+
+PlanFacts known_file() {
+  PlanFacts facts;
+  facts.node = NodeId(7);
+  facts.kind = Kind::file;
+  facts.status = Status::sync;
+  facts.entry = EntryId(107);
+  facts.shown = true;
+  facts.content_version = Version(3);
+  return facts;
+}
+
+PlanFacts new_file() {
+  auto facts = known_file();
+  facts.entry = {};
+  facts.content_dirty = facts.attributes_dirty = true;
+  facts.arriving.emplace();
+  facts.arriving->place = {NodeId(1), kRootEntry, "x"};
+  return facts;
+}
+
+PlanFacts moving_file() {
+  auto facts = known_file();
+  facts.leaving = NamePlace{NodeId(1), kRootEntry, "old"};
+  facts.arriving.emplace();
+  facts.arriving->place = {NodeId(1), kRootEntry, "x"};
+  return facts;
+}
+
+PlanFacts with_occupant(PlanFacts facts) {
+  facts.arriving->occupant = NodeId(9);
+  facts.arriving->occupant_entry = EntryId(109);
+  facts.arriving->occupant_goes = true;
+  return facts;
+}
+
+struct Row {
+  const char* name;
+  PlanFacts facts;
+  StepKind kind;
+  NodeId other;
+};
+
+template <class F>
+PlanFacts with(PlanFacts facts, F&& change) {
+  change(facts);
+  return facts;
+}
+
+TEST(Planner, FollowsTheTable) {
+  using F = PlanFacts;
+  const Row rows[] = {
+      {"clean", known_file(), StepKind::nothing, {}},
+      {"content",
+       with(known_file(), [](F& f) { f.content_dirty = f.attributes_dirty = true; }),
+       StepKind::push,
+       {}},
+      {"attributes",
+       with(known_file(), [](F& f) { f.attributes_dirty = true; }),
+       StepKind::set_attributes,
+       {}},
+      {"in conflict",
+       with(known_file(), [](F& f) { f.content_dirty = f.blocked = true; }),
+       StepKind::blocked,
+       {}},
+      {"local", with(new_file(), [](F& f) { f.status = Status::local; }), StepKind::nothing, {}},
+      {"untracked",
+       with(new_file(), [](F& f) { f.status = Status::untracked; }),
+       StepKind::nothing,
+       {}},
+      {"new file", new_file(), StepKind::push, {}},
+      {"new folder",
+       with(new_file(), [](F& f) { f.kind = Kind::folder; }),
+       StepKind::make_folder,
+       {}},
+      {"new symlink",
+       with(new_file(), [](F& f) { f.kind = Kind::symlink; }),
+       StepKind::make_symlink,
+       {}},
+      {"folder not there yet",
+       with(new_file(),
+            [](F& f) {
+              f.arriving->place = {NodeId(5), {}, "x"};
+            }),
+       StepKind::after, NodeId(5)},
+      {"new, place taken", with_occupant(new_file()), StepKind::after, NodeId(9)},
+      {"new, place taken by somebody else's",
+       with(with_occupant(new_file()), [](F& f) { f.arriving->occupant_goes = false; }),
+       StepKind::blocked,
+       {}},
+      {"new, in a circle",
+       with(with_occupant(new_file()), [](F& f) { f.cycle = true; }),
+       StepKind::push,
+       {}},
+      {"rename", moving_file(), StepKind::rename, {}},
+      {"further name", with(moving_file(), [](F& f) { f.leaving.reset(); }), StepKind::link, {}},
+      {"rename before content",
+       with(moving_file(), [](F& f) { f.content_dirty = true; }),
+       StepKind::rename,
+       {}},
+      {"rename, place taken", with_occupant(moving_file()), StepKind::after, NodeId(9)},
+      {"rename onto what ends",
+       with(with_occupant(moving_file()), [](F& f) { f.arriving->occupant_ends = true; }),
+       StepKind::exchange, NodeId(9)},
+      {"rename onto a folder that ends",
+       with(with_occupant(moving_file()),
+            [](F& f) {
+              f.arriving->occupant_ends = true;
+              f.arriving->occupant_folder = true;
+            }),
+       StepKind::after, NodeId(9)},
+      {"swap", with(with_occupant(moving_file()), [](F& f) { f.cycle = true; }), StepKind::exchange,
+       NodeId(9)},
+      {"swap of parent and child",
+       with(with_occupant(moving_file()), [](F& f) { f.cycle = f.arriving->related = true; }),
+       StepKind::rename,
+       {}},
+      {"into itself until the other moves",
+       with(moving_file(), [](F& f) { f.arriving->ancestor = NodeId(4); }), StepKind::after,
+       NodeId(4)},
+      {"deleted",
+       with(moving_file(), [](F& f) { f.arriving.reset(), f.shown = false; }),
+       StepKind::remove,
+       {}},
+      {"deleted, but not empty there",
+       with(moving_file(),
+            [](F& f) {
+              f.arriving.reset();
+              f.shown = false;
+              f.child = NodeId(6);
+            }),
+       StepKind::after, NodeId(6)},
+      {"one of two names deleted",
+       with(moving_file(), [](F& f) { f.arriving.reset(); }),
+       StepKind::remove,
+       {}},
+      {"made and deleted",
+       with(new_file(), [](F& f) { f.arriving.reset(), f.shown = false; }),
+       StepKind::nothing,
+       {}},
+  };
+  for (const auto& row : rows) {
+    const auto step = plan(row.facts);
+    EXPECT_EQ(static_cast<int>(step.kind), static_cast<int>(row.kind)) << row.name;
+    EXPECT_EQ(step.other.value, row.other.value) << row.name;
+    EXPECT_EQ(step.content_version, row.facts.content_version) << row.name;
+  }
+}
+
+TEST(Planner, ACircleIsLeftByANameBesideThePlaceOnce) {
+  auto facts = with_occupant(moving_file());
+  facts.cycle = facts.arriving->related = true;
+  const auto step = plan(facts);
+  EXPECT_EQ(step.place.name, passing_name(facts.node));
+  facts.leaving = NamePlace{step.place_folder, step.place.folder, step.place.name};
+  EXPECT_EQ(plan(facts).kind, StepKind::after);
+}
+
+}  // namespace
+}  // namespace ebb::fusefs
