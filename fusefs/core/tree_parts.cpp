@@ -164,7 +164,8 @@ void merge_folder(Edit& edit, NodeId id, NodeId hidden) {
   edit.set_entry(hidden, {});
   for (const auto& name : edit.names(hidden)) {
     if (name.local == hidden) edit.bind(name.folder, name.text, Side::local, {});
-    edit.bind(name.folder, name.text, Side::server, id);
+    // A folder has one name; another one is what it had before the server moved it.
+    edit.bind(name.folder, name.text, Side::server, name.local == id ? id : NodeId{});
   }
   edit.set_entry(id, theirs.entry);
   edit.change(id, [&](Node& n) {
