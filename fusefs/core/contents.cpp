@@ -47,6 +47,7 @@ Result<> Contents::load(OpenContent& content, const store::Node& node) const {
   content.size = node.size;
   content.whole = node.size == 0 || (node.has(store::kWhole) && node.content != 0);
   content.write_marked = node.has(store::kOpenForWrite);
+  content.is_volatile = node.has(store::kVolatile);
   if (content.whole || node.content == 0) return {};
   auto text = core_.store->text(content.node, store::Text::extents);
   if (!text) return pass(as_errno(text.error()));
@@ -220,6 +221,11 @@ Result<> Contents::written(const ContentPtr& content, Range range, std::uint64_t
     if (auto done = record_here(content); !done) return done;
     mark_unsettled(content);
   }
+  // Once it is pushed it is clean, and a power cut must not leave a clean file without its bytes.
+  if (content->whole && !content->is_volatile && new_size != 0) {
+    if (auto done = core_.tree->set_here(content->node, {}, true, false); !done) return done;
+    content->is_volatile = true;
+  }
   answer_readers(content);
   restamp(content);
   return core_.tree->content_written(content->node, new_size);
@@ -227,6 +233,7 @@ Result<> Contents::written(const ContentPtr& content, Range range, std::uint64_t
 
 Result<> Contents::record_here(const ContentPtr& content) {
   RangeSet recorded = content->extents.here();
+  content->is_volatile = !content->extents.recent.empty();
   if (recorded.contains(content->all())) {
     content->whole = true;
     content->want_now.clear();
@@ -318,6 +325,10 @@ Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint
   restamp(content);
   answer_readers(content);
   return landed;
+}
+
+void Contents::pushed(const ContentPtr& content) {
+  if (content->is_volatile && !content->detached) mark_unsettled(content);
 }
 
 void Contents::hole(const ContentPtr& content, Range range) {

@@ -57,6 +57,9 @@ class Contents {
   /// ESTALE when the content is detached.
   Result<RangeSet> land(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                         ByteView bytes);
+  /// The server has it: from now on its bytes are believed after a power cut only when they were
+  /// synced.
+  void pushed(const ContentPtr& content);
   /// A range that no pull will bring: it reads as zero.
   void hole(const ContentPtr& content, Range range);
   /// The session's hash was right: the store is told.  Or wrong: the bytes are no more here.

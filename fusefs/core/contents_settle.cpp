@@ -58,7 +58,14 @@ Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
   }
   if (!done) return pass(as_errno(done.error()));
   content->new_file = false;
-  if (content->detached || !content->unsettled) return {};
+  if (content->detached || (!content->unsettled && !content->is_volatile)) return {};
+  if (content->whole) {
+    // What came while the sync was under way may not be in it.
+    if (content->writes != writes) return {};
+    content->extents.recent.clear();
+    content->unsettled = content->is_volatile = false;
+    return core_.tree->set_here(content->node, {}, true, true);
+  }
   for (const auto& range : before.recent.list()) {
     for (const auto& part : content->extents.recent.within(range).list()) {
       content->extents.settled.add(part);
@@ -98,8 +105,8 @@ void Contents::settle(Lock& lock, bool now_all) {
       // or after it, which cannot be told apart for a partial content: that one waits for its own
       // sync.
       if (content->whole) {
-        content->extents = {content->here, {}};
-        content->unsettled = content->new_file = false;
+        content->extents.recent.clear();
+        content->unsettled = content->new_file = content->is_volatile = false;
         done = core_.tree->set_here(node, {}, true, true);
       } else {
         done = sync(lock, content);

@@ -41,6 +41,9 @@ class Link {
   Time next_deadline() const;
   void advance();
 
+  /// The connection is of no use any more: it is closed and made anew.
+  void broken(const Error& why);
+
   std::uint32_t open_session(Handler handler);
   void close_session(std::uint32_t session) { sessions_.erase(session); }
   /// False when it could not be queued: the link is going down, or the outbox is full (see
@@ -57,7 +60,6 @@ class Link {
   void greet();
   void greeted(Lock& lock, const proto::VersionHandshakeResponse& response);
   void refused(std::string why);
-  void broken(const Error& why);
   void dispatch(Lock& lock, const proto::Message& message);
   Duration backoff();
 

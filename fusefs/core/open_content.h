@@ -53,7 +53,9 @@ struct OpenContent {
 
   std::uint64_t writes = 0;   // by applications, for the settling to see that more came
   std::uint64_t flushes = 0;  // flush and fsync, for the push to see that a state was completed
-  bool unsettled = false;
+  bool unsettled = false;     // in the list of those to be settled
+  bool is_volatile =
+      false;  // the store counts what is here as lost after a power cut, where the server has it
   bool write_marked = false;     // the store knows that a writer has the file in hand
   std::uint32_t handed_out = 0;  // writers that may write the file without us
   FileStamp stamp;

@@ -256,6 +256,7 @@ void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) 
   const bool content = operation->step.kind == StepKind::push;
   const Result<> done = core_.tree->step_done(operation->step, receipt);
   retries_.erase(operation->step.node);
+  if (content && done && operation->content) core_.contents.pushed(operation->content);
   if (content && done) {
     // The session stays open until its receipt is on disk and may be acknowledged.
     finishes_.push_back(session);

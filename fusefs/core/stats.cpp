@@ -1,5 +1,7 @@
 #include "fusefs/core/stats.h"
 
+#include <cerrno>
+
 #include "base/log.h"
 #include "fusefs/core/core.h"
 
@@ -54,13 +56,20 @@ void Stats::pump() {
 
 void Stats::heard(NodeId node, std::uint32_t session, const proto::Body& body) {
   core_.link.close_session(session);
-  asked_.erase(node);
   const auto* response = std::get_if<proto::StatResponse>(&body);
   // That an entry is gone is told by the watch.
-  if (response == nullptr) return;
-  if (auto done = core_.tree->entry_from_server(response->entry); !done) {
+  if (response == nullptr) {
+    asked_.erase(node);
+    return;
+  }
+  const auto done = core_.tree->entry_from_server(response->entry);
+  const bool disk = !done && (is_errno(done.error(), EIO) || is_errno(done.error(), ENOSPC));
+  if (!done) {
     log_warn("the server's word on an entry cannot be worked in: {}", done.error().message());
   }
+  // What our disk did not take stays asked for, and is asked again on the next connection.
+  if (disk) return core_.link.broken(done.error());
+  asked_.erase(node);
 }
 
 }  // namespace ebb::fusefs

@@ -1,6 +1,7 @@
 #include "fusefs/core/watching.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "fusefs/core/core.h"
@@ -35,6 +36,7 @@ void Watching::lost() {
   // Told again by the next watch: what is not remembered as seen.
   held_.clear();
   recent_.clear();
+  failed_.reset();
 }
 
 void Watching::heard(const proto::Body& body) {
@@ -97,10 +99,21 @@ void Watching::check_caught_up() {
   core_.pushes.queue_changed();
 }
 
+/// A change that our disk did not take must not be passed over: the connection ends, and the next
+/// watch begins before it.  One that makes no sense is.
+void Watching::work_in(const proto::Change& change) {
+  const auto done = core_.tree->changed_by_server(change);
+  if (done) return;
+  log_warn("a change of the server cannot be worked in: {}", done.error().message());
+  const bool senseless = is_errno(done.error(), EINVAL) || is_errno(done.error(), ENOTDIR) ||
+                         is_errno(done.error(), ENOENT) || is_errno(done.error(), ESTALE);
+  if (senseless) return;
+  if (!failed_ || change.sequence < *failed_) failed_ = change.sequence;
+  core_.link.broken(done.error());
+}
+
 void Watching::apply(const proto::Change& change) {
-  if (auto done = core_.tree->changed_by_server(change); !done) {
-    log_warn("a change of the server cannot be worked in: {}", done.error().message());
-  }
+  work_in(change);
   if (!core_.listings.under_way()) {
     recent_.clear();
     return;
@@ -122,10 +135,7 @@ void Watching::again_after(EntryId folder, Seq sequence) {
   for (const auto& change : changes) {
     const bool concerns =
         change.kind == proto::ChangeKind::entry_changed || change.place.folder == folder;
-    if (change.sequence <= sequence || !concerns) continue;
-    if (auto done = core_.tree->changed_by_server(change); !done) {
-      log_warn("a change of the server cannot be worked in: {}", done.error().message());
-    }
+    if (change.sequence > sequence && concerns) work_in(change);
   }
 }
 
@@ -136,6 +146,7 @@ void Watching::remember() {
   for (const auto& [operation, changes] : held_) {
     seen = std::min(seen, Seq(changes.front().sequence.value - 1));
   }
+  if (failed_) seen = std::min(seen, Seq(failed_->value - 1));
   if (core_.settings.epoch() == epoch_ && seen < core_.settings.sequence()) return;
   if (auto done = core_.settings.set_seen(epoch_, seen); !done) {
     log_warn("what was seen of the server is not recorded: {}", done.error().message());

@@ -44,6 +44,7 @@ class Watching {
   void heard(const proto::Body& body);
   void changed(const proto::Change& change);
   void apply(const proto::Change& change);
+  void work_in(const proto::Change& change);
   void check_caught_up();
   void forget_listings();
   void ask_barrier();
@@ -56,6 +57,8 @@ class Watching {
   Seq sequence_;
   std::map<OpId, std::vector<proto::Change>> held_;
   std::deque<proto::Change> recent_;
+  std::optional<Seq>
+      failed_;  // the first change that could not be kept: told again by the next watch
 };
 
 }  // namespace ebb::fusefs
