@@ -47,8 +47,6 @@ void point_at_null(int fd, int flags) {
   point_at_null(STDIN_FILENO, O_RDONLY);
   point_at_null(STDOUT_FILENO, O_WRONLY);
   const int code = daemon([pipe](const Outcome<>& outcome) {
-    // stderr until here, for what fusermount3 may have to say.
-    point_at_null(STDERR_FILENO, O_WRONLY);
     send_verdict(pipe, outcome);
     ::close(pipe);
   });

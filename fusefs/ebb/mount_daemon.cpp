@@ -6,7 +6,6 @@
 #include <cstring>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "fusefs/ebb/control.h"
 #include "fusefs/ebb/embedded_source.h"
+#include "fusefs/ebb/kept_log.h"
 #include "fusefs/ebb/probe.h"
 #include "fusefs/ebb/state_folder.h"
 
@@ -47,14 +47,6 @@ std::string real_folder(const std::string& path) {
   return std::filesystem::weakly_canonical(path, ignored).string();
 }
 
-/// What a failed CHECK or a library says last goes to the log, too.
-void point_stderr_at(const std::string& path) {
-  const int log = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-  if (log < 0) return;
-  ::dup2(log, STDERR_FILENO);
-  ::close(log);
-}
-
 /// Looks every 20 ms until `done` or the limit.
 template <class Done>
 bool wait_until(Duration limit, Done done) {
@@ -83,9 +75,11 @@ MountDaemon::~MountDaemon() {
 
 Outcome<> MountDaemon::start() {
   ::umask(077);
+  KeptLog kept(!plan_.foreground);
+  log_open(LogLevel::info, "");
   if (auto done = open_source(); !done) return done;
   if (auto done = find_state(); !done) return done;
-  log_open(LogLevel::info, plan_.foreground ? "" : state_folder_ + "/ebb.log");
+  kept.move_to(state_folder_ + "/ebb.log");
   log_info("mounting {} on {}", plan_.source.text(), plan_.mountpoint);
   if (auto done = open_client(); !done) return done;
   driver_ = std::make_unique<Driver>(io_, *client_, *dialer_, waker_);
@@ -215,7 +209,6 @@ Outcome<> MountDaemon::mount() {
 }
 
 void MountDaemon::run() {
-  if (!plan_.foreground) point_stderr_at(state_folder_ + "/ebb.log");
   const sigset_t set = end_signals();
   int number = 0;
   while (sigwait(&set, &number) != 0) {
@@ -227,9 +220,8 @@ void MountDaemon::run() {
 void MountDaemon::end() {
   ending_ = true;
   registration_.reset();
-  if (session_) session_->stop();
+  if (session_) session_->unmount();
   if (serving_.joinable()) serving_.join();
-  session_.reset();
   if (client_ && link_thread_.joinable()) {
     client_->hurry();
     const bool connected = client_->status().connected;
@@ -243,7 +235,8 @@ void MountDaemon::end() {
   if (link_thread_.joinable()) link_thread_.join();
   control_.reset();
   driver_.reset();
-  client_.reset();
+  client_.reset();   // answers what still waits,
+  session_.reset();  // so the session is there until now
   dialer_.reset();
 }
 

@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include <signal.h>
 
@@ -84,10 +85,13 @@ Result<std::unique_ptr<Session>> Session::create(Client& client, KernelNotifier&
 }
 
 Session::~Session() {
-  stop();
-  notifier_.stop();
-  if (mounted_) fuse_session_unmount(session_);
+  unmount();
   if (session_) fuse_session_destroy(session_);
+}
+
+void Session::unmount() {
+  stop();
+  if (std::exchange(mounted_, false)) fuse_session_unmount(session_);
 }
 
 Result<> Session::mount(const std::string& mountpoint) {

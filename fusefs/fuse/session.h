@@ -28,7 +28,8 @@ class Session {
   /// the session.
   static Result<std::unique_ptr<Session>> create(Client& client, KernelNotifier& notifier,
                                                  const MountOptions& options);
-  /// Unmounts when it is mounted still.
+  /// Unmounts when it is mounted still.  Requests that wait must have been answered: the client
+  /// goes first.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -38,6 +39,8 @@ class Session {
   Result<> serve();
   /// Ends serve(); returns when it has returned.  The mount stays until the destructor, unanswered.
   void stop();
+  /// stop(), and the mount is gone.  Late answers are harmless.
+  void unmount();
 
   /// For a test that plays the kernel over a socket of its own.
   fuse_session* raw() { return session_; }
