@@ -16,8 +16,7 @@ constexpr Duration kRetryFirst = std::chrono::milliseconds(500);
 constexpr Duration kRetryMost = std::chrono::seconds(60);
 /// As deep as a chain of "that one first" is followed in one go.
 constexpr int kDepthMax = 64;
-/// A full window is looked at again when an operation ends; a queue that changes is not searched
-/// each time.
+/// The queue is not searched more often, unless an operation ended while more were waiting for it.
 constexpr Duration kScanPause = std::chrono::milliseconds(20);
 
 }  // namespace
@@ -89,9 +88,11 @@ void Pushes::flushed(NodeId node) {
 }
 
 void Pushes::queue_changed() {
-  const bool soon = hurry_ || !forced_.empty() || window_full_ || !operations_.empty() ||
-                    core_.options.delay < kScanPause;
-  const Time at = core_.now() + (soon ? Duration{} : kScanPause);
+  // What changed just now is not due before it has rested, and a search costs as much as the queue
+  // is long: a stream of changes must not begin one each time.
+  const bool asked_for = hurry_ || !forced_.empty();
+  const Duration rest = asked_for ? kScanPause : core_.options.delay;
+  const Time at = core_.now() + rest;
   if (at >= scan_at_) return;
   scan_at_ = at;
   core_.effects.wake = true;
@@ -116,22 +117,25 @@ bool Pushes::forced(NodeId node) const {
                      [&](NodeId root) { return beneath(core_, node, root); });
 }
 
+/// The wall clock may have been set back or forth: nothing waits longer than `rest` from now on.
+Time Pushes::rested(WallNs changed, Duration rest) const {
+  const Duration left = Duration(changed - core_.seams.clock.wall()) + rest;
+  return core_.now() + std::clamp<Duration>(left, Duration{}, rest);
+}
+
+Time Pushes::rests_until(WallNs first_change) const {
+  return rested(first_change, core_.options.delay);
+}
+
 Time Pushes::due_at(const Queued& queued, const store::Node& node) const {
-  const Time now = core_.now();
   const Duration delay = core_.options.delay;
-  const WallNs wall = core_.seams.clock.wall();
   const Duration most = std::max<Duration>(kDeadlineLeast, delay * kDelaysMost);
-  // The wall clock may have been set back or forth: nothing waits longer than its delay from now
-  // on.
-  const auto wait = [&](WallNs from, Duration rest) {
-    return now + std::clamp<Duration>(Duration(from - wall) + rest, Duration{}, rest);
-  };
-  const Time deadline = wait(queued.first_change, most);
+  const Time deadline = rested(queued.first_change, most);
   const bool being_written = delay.count() == 0 && node.is_folder() == false &&
                              core_.inodes.writers(queued.node) != 0 &&
                              flushed_.count(queued.node) == 0;
   if (being_written) return deadline;
-  return std::min(deadline, wait(queued.last_change, delay));
+  return std::min(deadline, rested(queued.last_change, delay));
 }
 
 void Pushes::begin_due() {
@@ -139,9 +143,16 @@ void Pushes::begin_due() {
   scan_at_ = kNever;
   window_full_ = false;
   std::vector<NodeId> due;
+  std::vector<NodeId> contested;
   std::size_t length = 0;
+  const bool all = hurry_ || !forced_.empty() || core_.options.delay.count() == 0;
   core_.tree->queue([&](const Queued& queued) {
     ++length;
+    // The queue is in the order of first changes: behind one that cannot have rested none has.
+    if (!all && !queued.operation && rests_until(queued.first_change) > now) {
+      scan_at_ = std::min(scan_at_, rests_until(queued.first_change));
+      return false;
+    }
     if (by_node_.count(queued.node) != 0) return true;
     if (operations_.size() + due.size() >= kOperationsMax) {
       window_full_ = true;
@@ -156,7 +167,10 @@ void Pushes::begin_due() {
     if (!node) return true;
     // What may have been done already is asked for even so.
     const bool stuck = node->has(store::kConflict) || node->has(store::kError);
-    if (stuck && !queued.operation) return true;
+    if (stuck && !queued.operation) {
+      if (node->links == 0) contested.push_back(queued.node);
+      return true;
+    }
     const Time at = queued.operation || forced(queued.node) ? now : due_at(queued, *node);
     if (at <= now) {
       due.push_back(queued.node);
@@ -169,41 +183,72 @@ void Pushes::begin_due() {
     hurry_ = false;
     forced_.clear();
     flushed_.clear();
+    blocked_.clear();
     retries_.clear();
     if (operations_.empty() && answered_not_on_disk_.empty()) {
       outstanding_.clear();
       unanswered_.clear();
     }
   }
-  for (const NodeId node : due) begin_node(node, 0);
+  // Many that fall due one after the other are found together.
+  if (!window_full_) scan_at_ = std::max(scan_at_, now + kScanPause);
+  for (const NodeId node : contested) give_back(node);
+  for (const NodeId node : due) {
+    blocked_.erase(node);
+    if (begin_node(node, 0)) continue;
+    blocked_.insert(node);
+    later(node, kRetryFirst);
+    core_.transitions.poke();
+  }
 }
 
-void Pushes::begin_node(NodeId node, int depth) {
-  if (by_node_.count(node) != 0 || depth > kDepthMax || operations_.size() >= 2 * kOperationsMax)
-    return;
+/// Changed, then deleted here, and changed on the server meanwhile: that edit wins, and is shown
+/// again.
+void Pushes::give_back(NodeId node) {
+  const auto record = core_.tree->node(node);
+  if (!record || !record->entry) return;
+  Step removal;
+  removal.kind = StepKind::remove;
+  removal.node = node;
+  removal.entry = record->entry;
+  if (auto done = core_.tree->step_refused(removal, true, {}); !done) later(node, kRetryFirst);
+}
+
+/// False when it stands behind something that is stuck.
+bool Pushes::begin_node(NodeId node, int depth) {
+  const bool full = operations_.size() >= 2 * kOperationsMax;
+  if (by_node_.count(node) != 0 || depth > kDepthMax || full) return true;
   const auto step = core_.tree->next_step(node);
   if (!step) {
     log_warn("what to push next is not known: {}", step.error().message());
-    return later(node, kRetryFirst);
+    return later(node, kRetryFirst), true;
   }
   switch (step->kind) {
     case StepKind::blocked:
-      return;
+      return false;
     case StepKind::nothing:
-      leave_queue(node);
-      return;
+      return leave_queue(node), true;
     case StepKind::after:
-      if (step->other == node || !core_.tree->queued(step->other)) return later(node, kRetryFirst);
-      if (const auto retry = retries_.find(step->other);
-          retry != retries_.end() && retry->second.at > core_.now()) {
-        scan_at_ = std::min(scan_at_, retry->second.at);
-        return;
-      }
-      return begin_node(step->other, depth + 1);
+      return begin_behind(node, step->other, depth);
     default:
       break;
   }
   if (!begin(*step)) later(node, kRetryFirst);
+  return true;
+}
+
+bool Pushes::begin_behind(NodeId node, NodeId other, int depth) {
+  const auto record = core_.tree->node(other);
+  const auto queued = core_.tree->queued(other);
+  if (other == node || !record || !queued) return later(node, kRetryFirst), true;
+  const bool stuck = record->has(store::kConflict) || record->has(store::kError);
+  if (stuck && !queued->operation) return false;
+  const auto retry = retries_.find(other);
+  if (retry != retries_.end() && retry->second.at > core_.now()) {
+    scan_at_ = std::min(scan_at_, retry->second.at);
+    return blocked_.count(other) == 0;
+  }
+  return begin_node(other, depth + 1);
 }
 
 /// There is nothing to push: the tree looks at the node once more, which takes it out.

@@ -52,6 +52,8 @@ class Pushes {
   Time next_deadline() const;
   bool idle() const { return operations_.empty() && finishes_.empty(); }
   bool pushing(NodeId node) const { return by_node_.count(node) != 0; }
+  /// It cannot be pushed before something else that is in conflict or error.
+  bool blocked(NodeId node) const { return blocked_.count(node) != 0; }
   /// Whether the answer of this operation is still to come.
   bool awaits(OpId operation) const { return unanswered_.count(operation) != 0; }
 
@@ -87,10 +89,14 @@ class Pushes {
 
   // pushes.cpp: which node is next
   void begin_due();
+  Time rested(WallNs changed, Duration rest) const;
+  Time rests_until(WallNs first_change) const;
   Time due_at(const Queued& queued, const store::Node& node) const;
   bool forced(NodeId node) const;
-  void begin_node(NodeId node, int depth);
+  bool begin_node(NodeId node, int depth);
+  bool begin_behind(NodeId node, NodeId other, int depth);
   void leave_queue(NodeId node);
+  void give_back(NodeId node);
   bool begin(const Step& step);
   bool begin_content(const OperationPtr& operation, bool repeats);
   Result<OpId> operation_for(const Step& step);
@@ -129,6 +135,7 @@ class Pushes {
   std::unordered_map<NodeId, Retry> retries_;
   std::set<NodeId> forced_;  // due now, with all beneath
   std::set<NodeId> flushed_;
+  std::set<NodeId> blocked_;
   bool hurry_ = false;
   bool window_full_ = false;
   OpId last_streamed_;

@@ -231,10 +231,13 @@ void Transitions::look_at_waits() {
       if (!beneath(core_, queued.node, wait.node)) return true;
       const auto node = core_.tree->node(queued.node);
       if (!node) return true;
-      const bool stuck = node->has(store::kConflict) || node->has(store::kError);
+      const bool behind = core_.pushes.blocked(queued.node);
+      const bool stuck = behind || node->has(store::kConflict) || node->has(store::kError);
       if (stuck && problem.empty()) {
-        problem = core_.tree->path(queued.node) +
-                  (node->has(store::kConflict) ? ": in conflict" : ": in error");
+        const char* const why = behind                        ? ": behind what is in conflict"
+                                : node->has(store::kConflict) ? ": in conflict"
+                                                              : ": in error";
+        problem = core_.tree->path(queued.node) + why;
       }
       goes_on = goes_on || !stuck;
       return !goes_on;

@@ -182,7 +182,8 @@ class Simulation {
       world_.plug(i, true);
       world_.client(i).hurry();
     }
-    ASSERT_TRUE(world_.run_until_quiet()) << "does not come to rest";
+    ASSERT_TRUE(world_.run_until_quiet())
+        << "does not come to rest" << stuck_at(0) << " |" << stuck_at(1);
   }
 
   void compare() {

@@ -351,7 +351,7 @@ class World {
     if (!done) return pass_on(done.error());
     return entries;
   }
-  /// As FakeDepot::tree(); what is in conflict or error goes to `excused`.
+  /// As FakeDepot::tree(); what is in conflict, in error or behind such goes to `excused`.
   std::map<std::string, std::string> tree(std::size_t i, std::set<std::string>& excused,
                                           NodeId folder = kRootNode, const std::string& at = "") {
     std::map<std::string, std::string> out;
@@ -361,8 +361,10 @@ class World {
     for (const auto& entry : *entries) {
       const std::string path = at.empty() ? entry.name : at + "/" + entry.name;
       const auto status = client(i).status(entry.attributes.node);
+      // What still waits when all is quiet waits behind something in conflict.
       const bool stuck = status && (status->state == store::State::conflict ||
-                                    status->state == store::State::error);
+                                    status->state == store::State::error ||
+                                    status->state == store::State::waiting);
       if (stuck && entry.attributes.kind != store::Kind::folder) excused.insert(path);
       if (entry.attributes.kind == store::Kind::folder) {
         out[path] = "/";
