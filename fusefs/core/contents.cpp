@@ -124,6 +124,8 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   if (content->detached) return fail_errno(ESTALE);
   const bool make = content->number == 0;
   const std::uint64_t number = make ? core_.tree->new_content_number() : content->number;
+  // The store could not keep that a number is taken.
+  if (number == 0) return fail_errno(EIO, "no number for a new content file");
   const std::uint64_t size = content->size;
   content->opening = true;
   Result<std::unique_ptr<File>> file = fail_errno(EIO);
