@@ -8,6 +8,8 @@
 #include <fstream>
 #include <memory>
 
+#include <sys/stat.h>
+
 namespace ebb::fusefs {
 namespace {
 
@@ -123,6 +125,11 @@ Outcome<Place> place_of(const std::string& path) {
   if (!mount || !mount->ours()) {
     return refuse("{}: not in an EbbFS mount; `ebb status` alone lists the mounts", path);
   }
+  // The daemon answers from what it knows, and an entry becomes known as it is looked up.  Root may
+  // not be let in by the kernel, and is answered all the same.
+  struct stat st {};
+  if (::lstat(real->c_str(), &st) != 0 && errno != EACCES)
+    return refuse("{}: {}", path, std::strerror(errno));
   std::string whole = mount->root == "/" ? "" : mount->root;
   if (real->size() > mount->point.size())
     whole += mount->point == "/" ? *real : real->substr(mount->point.size());
