@@ -356,6 +356,7 @@ class Commands(StatusCase):
         self.expect_run("ebb", "wait", self.at.path)
 
     def test_wait_has_a_limit(self):
+        os.listdir(self.at.path)
         self.ebbd.stop()
         (self.at / "new").write_text("new")
         said = self.expect_refusal("ebb", "wait", "--timeout", 1, self.at / "new")
