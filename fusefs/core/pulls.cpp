@@ -314,6 +314,12 @@ void Pulls::version_is_gone(const SessionPtr& session) {
   core_.stats.want(content->node);
   content->retry_at = core_.now() + kRetryFirst;
   const auto node = core_.tree->node(content->node);
+  // Nothing of it was ever here: who has it open may as well get the newer one, when the word has come.
+  const bool untouched = content->number == 0 && !content->file && !content->opening;
+  if (untouched) {
+    for (const auto& reader : content->readers) want_now(content, reader.range);
+    return;
+  }
   const bool keeps = core_.inodes.open(content->node) || (node && node->has(store::kContentDirty));
   if (keeps) {
     give_up(content, fail_errno(ESTALE, "the server has this version no more"));
