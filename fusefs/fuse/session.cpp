@@ -70,7 +70,7 @@ void allow_wake_signal() {
 Result<std::unique_ptr<Session>> Session::create(Client& client, KernelNotifier& notifier,
                                                  const MountOptions& options) {
   fuse_set_log_func(keep_line);
-  std::unique_ptr<Session> session(new Session(client, notifier));
+  std::unique_ptr<Session> session(new Session(notifier));
   std::string list = option_list(options);
   std::string name = "ebb";
   std::string dash = "-o";

@@ -1,9 +1,12 @@
 // A mount: a libfuse session over a Client.
 #pragma once
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
+
+#include <pthread.h>
 
 #include "base/result.h"
 #include "fusefs/core/client.h"
@@ -46,9 +49,8 @@ class Session {
   fuse_session* raw() { return session_; }
 
  private:
-  Session(Client& client, KernelNotifier& notifier) : client_(client), notifier_(notifier) {}
+  explicit Session(KernelNotifier& notifier) : notifier_(notifier) {}
 
-  Client& client_;
   KernelNotifier& notifier_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
