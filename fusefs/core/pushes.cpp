@@ -118,24 +118,22 @@ bool Pushes::forced(NodeId node) const {
 }
 
 /// The wall clock may have been set back or forth: nothing waits longer than `rest` from now on.
-Time Pushes::rested(WallNs changed, Duration rest) const {
+/// `now` is the one that the answer is compared with: a clock that has gone on in between would put
+/// everything into the future for ever.
+Time Pushes::rested(Time now, WallNs changed, Duration rest) const {
   const Duration left = Duration(changed - core_.seams.clock.wall()) + rest;
-  return core_.now() + std::clamp<Duration>(left, Duration{}, rest);
+  return now + std::clamp<Duration>(left, Duration{}, rest);
 }
 
-Time Pushes::rests_until(WallNs first_change) const {
-  return rested(first_change, core_.options.delay);
-}
-
-Time Pushes::due_at(const Queued& queued, const store::Node& node) const {
+Time Pushes::due_at(Time now, const Queued& queued, const store::Node& node) const {
   const Duration delay = core_.options.delay;
   const Duration most = std::max<Duration>(kDeadlineLeast, delay * kDelaysMost);
-  const Time deadline = rested(queued.first_change, most);
+  const Time deadline = rested(now, queued.first_change, most);
   const bool being_written = delay.count() == 0 && node.is_folder() == false &&
                              core_.inodes.writers(queued.node) != 0 &&
                              flushed_.count(queued.node) == 0;
   if (being_written) return deadline;
-  return std::min(deadline, rested(queued.last_change, delay));
+  return std::min(deadline, rested(now, queued.last_change, delay));
 }
 
 void Pushes::begin_due() {
@@ -149,8 +147,9 @@ void Pushes::begin_due() {
   core_.tree->queue([&](const Queued& queued) {
     ++length;
     // The queue is in the order of first changes: behind one that cannot have rested none has.
-    if (!all && !queued.operation && rests_until(queued.first_change) > now) {
-      scan_at_ = std::min(scan_at_, rests_until(queued.first_change));
+    const Time rests_until = rested(now, queued.first_change, core_.options.delay);
+    if (!all && !queued.operation && rests_until > now) {
+      scan_at_ = std::min(scan_at_, rests_until);
       return false;
     }
     if (by_node_.count(queued.node) != 0) return true;
@@ -171,7 +170,7 @@ void Pushes::begin_due() {
       if (node->links == 0) contested.push_back(queued.node);
       return true;
     }
-    const Time at = queued.operation || forced(queued.node) ? now : due_at(queued, *node);
+    const Time at = queued.operation || forced(queued.node) ? now : due_at(now, queued, *node);
     if (at <= now) {
       due.push_back(queued.node);
     } else {
@@ -206,7 +205,12 @@ void Pushes::begin_due() {
 /// again.
 void Pushes::give_back(NodeId node) {
   const auto record = core_.tree->node(node);
-  if (!record || !record->entry) return;
+  const auto names = core_.store->names_of(node);
+  if (!record || !record->entry || !names) return;
+  // Hidden by another entry is not deleted: what was changed in it stays, in conflict.
+  for (const auto& name : *names) {
+    if (name.local) return;
+  }
   Step removal;
   removal.kind = StepKind::remove;
   removal.node = node;

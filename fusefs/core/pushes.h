@@ -89,9 +89,8 @@ class Pushes {
 
   // pushes.cpp: which node is next
   void begin_due();
-  Time rested(WallNs changed, Duration rest) const;
-  Time rests_until(WallNs first_change) const;
-  Time due_at(const Queued& queued, const store::Node& node) const;
+  Time rested(Time now, WallNs changed, Duration rest) const;
+  Time due_at(Time now, const Queued& queued, const store::Node& node) const;
   bool forced(NodeId node) const;
   bool begin_node(NodeId node, int depth);
   bool begin_behind(NodeId node, NodeId other, int depth);
