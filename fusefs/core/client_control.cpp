@@ -9,10 +9,22 @@
 #include "fusefs/core/xattr_commands.h"
 
 namespace ebb::fusefs {
+namespace {
+
+constexpr std::string_view kHashAttribute = "user.ebb.hash";
+
+}  // namespace
 
 Result<std::string> Client::get_xattr(NodeId node, std::string_view name) {
   Section section(*impl_);
   auto value = get_attribute(*impl_, node, name);
+  if (value && value->empty() && name == kHashAttribute) {
+    // Nobody has needed it yet; what cannot be read stays unknown.
+    if (impl_->contents.learn_hash(section.lock(), node)) {
+      value = get_attribute(*impl_, node, name);
+    }
+    impl_->contents.tidy(node);
+  }
   if (!value) return pass(as_errno(value.error()));
   return value;
 }

@@ -68,6 +68,8 @@ class Contents {
 
   /// Content and its folder entries are on disk when it returns, and the store (not synced) knows.
   Result<> sync(Lock& lock, const ContentPtr& content);
+  /// Reads a content that is wholly here and whose hash is not known, unless it is very large.
+  Result<> learn_hash(Lock& lock, NodeId node);
   Time next_deadline() const { return settle_at_; }
   /// A writer had the file in hand at the crash: what it wrote last may not be recorded.
   void suspect(NodeId node);

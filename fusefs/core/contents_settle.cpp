@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "fusefs/core/contents.h"
 #include "fusefs/core/core.h"
@@ -18,6 +19,10 @@ namespace {
 constexpr Duration kSettleAfter = std::chrono::seconds(1);
 /// From this many on one syncfs is cheaper than a sync for each.
 constexpr std::size_t kSyncAllFrom = 4;
+
+/// Larger ones have a hash once they were pushed or pulled whole: reading them takes too long for a
+/// question.
+constexpr std::uint64_t kHashedOnDemandMax = 256u << 20;
 
 std::string folder_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
@@ -119,6 +124,35 @@ void Contents::settle(Lock& lock, bool now_all) {
     }
   }
   for (const NodeId node : nodes) tidy(node);
+}
+
+Result<> Contents::learn_hash(Lock& lock, NodeId node) {
+  auto got = get(node);
+  if (!got) return pass(got.error());
+  const ContentPtr content = *got;
+  if (!content->whole || content->size > kHashedOnDemandMax) return {};
+  if (content->size != 0) {
+    if (auto done = open_file(lock, content); !done) return done;
+  }
+  const std::uint64_t writes = content->writes;
+  const std::uint64_t size = content->size;
+  Xxh3Stream hash;
+  Result<> done;
+  {
+    const std::shared_ptr<File> file = content->file;
+    const Unlocked open(lock);
+    Bytes buffer(std::min<std::uint64_t>(size, 1u << 20));
+    for (std::uint64_t offset = 0; offset < size && done;) {
+      auto read = file->read_at(offset, buffer);
+      if (!read) done = pass(as_errno(read.error()));
+      if (!read || *read == 0) break;
+      hash.update(std::span(buffer).first(*read));
+      offset += *read;
+    }
+  }
+  const bool same = content->writes == writes && content->size == size && content->writing.empty();
+  if (!done || !same || content->detached) return done;
+  return core_.tree->set_hash(node, hash.digest());
 }
 
 void Contents::writers_gone(const ContentPtr& content) {

@@ -15,8 +15,10 @@ bool waits(const Node& node) {
   return node.has(store::kQueued) || (dirty && node.status != Status::local);
 }
 
+/// All of it is wanted and some is missing, or a part of a placeholder is cached.
 bool is_partial(const Node& node) {
-  return node.kind == store::Kind::file && node.status == Status::sync && !node.has(store::kWhole);
+  if (node.kind != store::Kind::file || node.has(store::kWhole)) return false;
+  return node.status == Status::sync || (node.status == Status::remote && node.content != 0);
 }
 
 void move_count(std::uint32_t& count, std::uint32_t before, std::uint32_t after) {

@@ -175,7 +175,9 @@ void show_servers(Edit& edit, NodeId id) {
     n.status = n.kind == Kind::symlink ? Status::sync : Status::remote;
     n.flags &= ~(store::kContentDirty | store::kAttributesDirty | store::kConflict | store::kError |
                  store::kListed);
-    n.content_base = n.content_server;
+    // None is believed to be known: what the server has is taken whole when it is asked, size and
+    // all.
+    n.content_base = {};
     n.attributes_base = n.attributes_server;
   });
   edit.set_text(next, Text::reason, {});

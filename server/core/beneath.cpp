@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <ctime>
 
@@ -146,7 +147,9 @@ std::string Fd::proc_path() const {
   return fmt::format("/proc/self/fd/{}", fd_);
 }
 
-Result<Fd> open_beneath(int folder, const std::string& path, int flags) {
+namespace {
+
+Result<Fd> open_piece(int folder, const std::string& path, int flags) {
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
@@ -159,6 +162,24 @@ Result<Fd> open_beneath(int folder, const std::string& path, int flags) {
     if (fd >= 0) return Fd(static_cast<int>(fd));
     if ((errno != EAGAIN && errno != EINTR) || attempt == 100) return fail_errno(errno, path);
   }
+}
+
+}  // namespace
+
+Result<Fd> open_beneath(int folder, const std::string& path, int flags) {
+  // The kernel takes paths of less than PATH_MAX bytes; trees are deeper than that: piece by piece.
+  Fd above;
+  std::size_t begin = 0;
+  while (path.size() - begin >= PATH_MAX) {
+    const std::size_t slash = path.rfind('/', begin + PATH_MAX - 1);
+    if (slash == std::string::npos || slash <= begin) return fail_errno(ENAMETOOLONG, path);
+    const int from = begin == 0 ? folder : above.get();
+    auto piece = open_piece(from, path.substr(begin, slash - begin), O_PATH | O_DIRECTORY);
+    if (!piece) return piece;
+    above = std::move(*piece);
+    begin = slash + 1;
+  }
+  return open_piece(begin == 0 ? folder : above.get(), path.substr(begin), flags);
 }
 
 std::string filesystem_id(int fd) {

@@ -37,6 +37,10 @@ bool untouched(const Facts& a, const Facts& b) {
   return same_content(a, b) && a.ctime == b.ctime;
 }
 
+bool removable(const Facts& now, const Facts& seen) {
+  return untouched(now, seen) || (same_content(now, seen) && now.links != seen.links);
+}
+
 std::string conflict_name(const std::string& name, const std::string& host, WallNs when,
                           int count) {
   const auto dot = name.rfind('.');

@@ -50,6 +50,9 @@ bool untouched(const Facts& a, const Facts& b);
 /// True when nobody can have changed the content between the two looks, though names or attributes
 /// may have changed (which moves ctime, too): what is compared after a rename of our own.
 bool same_content(const Facts& a, const Facts& b);
+/// True when a name of the entry may go: it is as it was seen, but for other names of it that came
+/// or went, which moves ctime, too.
+bool removable(const Facts& now, const Facts& seen);
 
 struct Found {
   std::string name;

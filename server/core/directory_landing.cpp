@@ -284,7 +284,7 @@ Result<Landed> DirectoryDepot::remove(const Spot& spot, const Facts& seen, std::
   landed.before = std::move(*before);
   const bool is_folder = landed.before.kind == EntryKind::folder;
   if (landed.before.identity != seen.identity) return moved_on(spot.name);
-  if (!is_folder && !untouched(landed.before, seen)) return moved_on(spot.name);
+  if (!is_folder && !removable(landed.before, seen)) return moved_on(spot.name);
   if (is_folder) {
     if (::unlinkat(folder->get(), spot.name.c_str(), AT_REMOVEDIR) == 0) return landed;
     return fail_errno(errno == EEXIST ? ENOTEMPTY : errno, spot.name);

@@ -761,7 +761,7 @@ Result<Landed> FakeDepot::remove(const Spot& spot, const Facts& seen, std::uint6
   landed.before = facts(where->ino);
   const bool folder = landed.before.kind == EntryKind::folder;
   if (landed.before.identity != seen.identity) return moved_on(spot.name);
-  if (!folder && !server::untouched(landed.before, seen)) return moved_on(spot.name);
+  if (!folder && !server::removable(landed.before, seen)) return moved_on(spot.name);
   if (folder && !now_.inodes.at(where->ino).names.empty()) return fail_errno(ENOTEMPTY, spot.name);
   if (folder || landed.before.links > 1) {
     bind(where->folder, spot.name, 0);
