@@ -12,6 +12,12 @@
 namespace ebb::fusefs {
 namespace {
 
+/// Content stops here before the disk is full: the store needs room to record that something was
+/// pushed or dropped, or a full disk could never be emptied again.
+constexpr std::uint64_t kReserved = 8u << 20;
+/// Free space is looked at once in so many bytes.
+constexpr std::uint64_t kRoomStep = 1u << 20;
+
 bool overlaps(const std::vector<Range>& claims, Range range) {
   return std::any_of(claims.begin(), claims.end(), [&](const Range& claim) {
     return claim.begin < range.end && range.begin < claim.end;
@@ -162,6 +168,20 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   return {};
 }
 
+/// ENOSPC where only what is reserved for the store is left.  No disk is touched.
+Result<> Contents::room_for(std::uint64_t bytes) {
+  if (bytes <= room_checked_) {
+    room_checked_ -= bytes;
+    return {};
+  }
+  const auto free = core_.seams.io.free_space(core_.options.state_folder);
+  if (!free) return pass(as_errno(free.error()));
+  if (*free < kReserved + kRoomStep + bytes)
+    return fail_errno(ENOSPC, "the disk of the state folder is full");
+  room_checked_ = kRoomStep;
+  return {};
+}
+
 void Contents::wait_for_claims(Lock& lock, const ContentPtr& content, Range range) {
   core_.moved.wait(lock, [&] {
     return !overlaps(content->landing, range) && !overlaps(content->writing, range);
@@ -182,6 +202,7 @@ Result<> Contents::prepare_write(Lock& lock, const ContentPtr& content) {
 Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                                     ByteView bytes, bool append) {
   if (bytes.empty()) return std::size_t{0};
+  if (auto room = room_for(bytes.size()); !room) return pass(room.error());
   if (auto done = open_file(lock, content); !done) return pass(done.error());
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
   // Where an append goes is known when no other write can move the end.
@@ -300,6 +321,7 @@ Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint
                                 ByteView bytes) {
   const Range arrived{offset, offset + bytes.size()};
   if (content->landable(arrived).empty()) return RangeSet{};
+  if (auto room = room_for(bytes.size()); !room) return pass(room.error());
   if (auto done = open_file(lock, content); !done) return pass(done.error());
   if (content->detached) return fail_errno(ESTALE);
   const auto parts = content->landable(arrived).list();

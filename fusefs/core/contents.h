@@ -80,6 +80,7 @@ class Contents {
   void fail_readers(const ContentPtr& content, const Result<>& result);
 
  private:
+  Result<> room_for(std::uint64_t bytes);
   Result<> load(OpenContent& content, const store::Node& node) const;
   Result<> record_here(const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
@@ -93,6 +94,8 @@ class Contents {
   std::map<NodeId, ContentPtr> table_;
   std::vector<NodeId> unsettled_;
   Time settle_at_ = kNever;
+  std::uint64_t room_checked_ =
+      0;  // bytes that may be written before free space is looked at again
 };
 
 }  // namespace ebb::fusefs

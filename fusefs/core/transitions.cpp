@@ -103,7 +103,8 @@ Transitions::Outcome Transitions::step(NodeId id, Transition& transition, Result
   if (!error) return Outcome::refused;
   if (outcome != Outcome::goes_on || transition.recorded) return outcome;
   // Until the last check has been passed nothing is recorded: a refusal changes nothing.
-  if (transition.to == Status::remote && core_.inodes.writers(id) != 0) return outcome;
+  const bool may_be_refused = core_.inodes.writers(id) != 0 || !core_.link.ready();
+  if (transition.to == Status::remote && may_be_refused) return outcome;
   error = core_.settings.add_transition({id, transition.to});
   transition.recorded = error.has_value();
   return error ? outcome : Outcome::refused;
@@ -121,7 +122,10 @@ Transitions::Outcome Transitions::to_remote(NodeId id, Transition& transition, R
     return Outcome::refused;
   }
   if (core_.tree->queued(id) || core_.pushes.pushing(id)) {
-    if (core_.link.away() && !transition.recorded) {
+    // A link that has just broken may be back in a moment: refused when it is not.
+    const bool late = core_.now() >= transition.began + kPatience;
+    const bool out_of_reach = core_.link.away() || (late && !core_.link.ready());
+    if (out_of_reach && !transition.recorded) {
       error = fail_errno(EHOSTDOWN, "its changes are not pushed, and the server is out of reach");
       return Outcome::refused;
     }

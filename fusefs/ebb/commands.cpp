@@ -44,7 +44,8 @@ Outcome<Json> ask_long(Console& console, const Place& place, const Json& what,
                        std::optional<Duration> at_most) {
   auto control = ControlClient::connect(place.mount);
   if (!control) return tl::unexpected(control.error());
-  auto answer = control->ask(what, {at_most, progress_of(console, place.mount)});
+  const std::string about = place.mount.point + (place.path.empty() ? "" : "/" + place.path);
+  auto answer = control->ask(what, {at_most, progress_of(console, place.mount), about});
   console.end_progress();
   return answer;
 }

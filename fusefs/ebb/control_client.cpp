@@ -58,7 +58,9 @@ Outcome<Json> ControlClient::ask(const Json& request, const Waiting& waiting) {
   while (in_.find('\n') == std::string::npos) {
     const Duration left =
         end == kNever ? Duration(std::chrono::seconds(1)) : end - system_clock().now();
-    if (left <= Duration::zero()) return refuse("{}: not done in time", mountpoint_);
+    if (left <= Duration::zero()) {
+      return refuse("{}: not done in time", waiting.about.empty() ? mountpoint_ : waiting.about);
+    }
     const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(
         std::min(left, Duration(std::chrono::seconds(1))));
     pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};

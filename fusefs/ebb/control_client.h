@@ -21,6 +21,7 @@ class ControlClient {
   struct Waiting {
     std::optional<Duration> at_most;  // then a Refusal; none = as long as it takes
     std::function<void()> tick;       // about every second
+    std::string about;                // the path that a refusal names; empty = the mountpoint
   };
   /// Blocks.  An answer that says "error" is an answer.
   Outcome<Json> ask(const Json& request, const Waiting& waiting = {});
