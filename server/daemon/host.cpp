@@ -11,7 +11,7 @@
 namespace ebb::server {
 
 Host::Host(asio::io_context& io, HostOptions options)
-    : io_(io), options_(std::move(options)), timer_(io) {}
+    : options_(std::move(options)), timer_(io) {}
 
 Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions options) {
   std::unique_ptr<Host> host(new Host(io, std::move(options)));

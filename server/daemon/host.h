@@ -45,7 +45,6 @@ class Host {
   void wake(PeerId peer);
   void set_timer();
 
-  asio::io_context& io_;
   HostOptions options_;
   std::shared_ptr<void> tree_lock_;  // of ROOT, also where the state lies elsewhere
   std::unique_ptr<DirectoryDepot> depot_;

