@@ -78,7 +78,8 @@ enum class Text : std::uint8_t {
   xattrs = 1,   // user xattrs, packed by pack_xattrs()
   extents = 2,  // partial content: which ranges are here; owned by store/extents.h
   reason = 3,   // a sentence for kError and kConflict
-  extra = 4,    // server: identity of the entry on its disk (filesystem UUID and file handle)
+  extra = 4,    // server: identity of the entry on its disk (filesystem UUID and file handle); client: the
+                // step under way
 };
 inline constexpr int kTexts = 5;
 
@@ -103,6 +104,7 @@ struct Name {
 /// Bits of Name::flags.
 enum NameFlag : std::uint16_t {
   kAbsent = 1u << 0,  // local mark of absence: the server's entry is not shown and not deleted
+  // 1u << 1 is the client's: the server's side is to go (fusefs/core/tree_edit.h)
 };
 
 }  // namespace ebb::store
