@@ -18,6 +18,8 @@ foreach(source ${transport_tests})
   get_filename_component(stem ${source} NAME_WE)
   add_executable(transport_${stem} ${source})
   target_link_libraries(transport_${stem} PRIVATE ebb_proto_asio GTest::gtest_main)
+  ebb_unoptimised(transport_${stem})
+  ebb_precompile(transport_${stem} ebb_proto_asio)
   add_test(NAME transport_${stem} COMMAND transport_${stem})
   set_tests_properties(transport_${stem} PROPERTIES LABELS unit TIMEOUT 300)
 endforeach()
@@ -42,6 +44,8 @@ set_tests_properties(unit_ebb_man PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT
 # The program ebb without a mount.
 add_executable(program_parsing_test program/parsing_test.cpp)
 target_link_libraries(program_parsing_test PRIVATE ebb_program GTest::gtest_main)
+ebb_unoptimised(program_parsing_test)
+ebb_precompile(program_parsing_test ebb_proto_asio)
 add_test(NAME program_parsing_test COMMAND program_parsing_test)
 set_tests_properties(program_parsing_test PROPERTIES LABELS unit TIMEOUT 120)
 # End of the program ebb without a mount.
