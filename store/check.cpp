@@ -129,15 +129,25 @@ class Checker {
              place.first, name->text);
       NameCell packed;
       std::memcpy(&packed, cell.data(), sizeof packed);
+      if (packed.local != 0) count_subfolder(folder, NodeId(packed.local));
       if (packed.length <= kNameInline) continue;
       Le<std::uint32_t> first;
       std::memcpy(&first, packed.text, sizeof first);
       take_chain(first);
     }
+    for (const auto& [id, counted] : subfolders_) {
+      expect(counted == 0, "folder {:x}: its count of folders in it is wrong by {}", id,
+             static_cast<std::int64_t>(counted));
+    }
     for (const auto& [id, seen] : seen_) {
       expect(impl_.nodes.record(NodeId(id)).has_value(), "a name has node {:x}, which is no more",
              id);
     }
+  }
+
+  void count_subfolder(NodeId folder, NodeId node) {
+    const auto record = impl_.nodes.record(node);
+    if (record && kind_of(*record) == Kind::folder) --subfolders_[folder.value];
   }
 
   void nodes() {
@@ -160,6 +170,7 @@ class Checker {
     for (const auto& first : record.texts) {
       if (first != 0) take_chain(first);
     }
+    if (kind_of(record) == Kind::folder) subfolders_[id.value] += record.size;
     auto& seen = seen_[id.value];
     expect(record.links == seen.local, "node {:x}: {} links counted, {} found", id.value,
            static_cast<std::uint16_t>(record.links), seen.local);
@@ -245,6 +256,7 @@ class Checker {
   std::unordered_map<std::uint64_t, Seen> seen_;         // by NodeId
   std::unordered_multimap<std::uint64_t, Place> links_;  // by record
   std::vector<std::pair<Place, Cell>> decode_;
+  std::unordered_map<std::uint64_t, std::uint64_t> subfolders_;  // by folder: counted less found
 };
 
 CheckReport check(const Store& store) {

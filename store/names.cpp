@@ -209,8 +209,27 @@ Result<> Names::bind(NodeId folder, std::string_view name, Side side, NodeId nod
   if (old) {
     if (auto r = lose(old, place, side, other == old); !r) return r;
   }
-  if (node) return gain(node, place, side, other == node);
-  return {};
+  if (node) {
+    if (auto r = gain(node, place, side, other == node); !r) return r;
+  }
+  return side == Side::local ? count_subfolders(folder, old, node) : Result<>();
+}
+
+/// A local name of the folder was `from` and is `to`.
+Result<> Names::count_subfolders(NodeId folder, NodeId from, NodeId to) {
+  std::uint64_t change = 0;
+  for (const auto& [node, by] :
+       {std::pair{from, ~std::uint64_t{0}}, std::pair{to, std::uint64_t{1}}}) {
+    if (!node) continue;
+    auto record = nodes_.record(node);
+    if (!record) return pass(record.error());
+    if (kind_of(*record) == Kind::folder) change += by;
+  }
+  if (change == 0) return {};
+  auto record = nodes_.record(folder);
+  if (!record) return pass(record.error());
+  record->size = record->size + change;
+  return nodes_.write(folder, *record);
 }
 
 Result<> Names::set_flags(NodeId folder, std::string_view name, std::uint16_t flags) {

@@ -59,6 +59,7 @@ class Names {
   Result<> store_cell(NodeId folder, const Found& found);
   Result<> expect_folder(NodeId folder) const;
 
+  Result<> count_subfolders(NodeId folder, NodeId from, NodeId to);
   Result<> lose(NodeId node, Place place, Side side, bool listed);
   Result<> gain(NodeId node, Place place, Side side, bool listed);
   Result<> prefer_local(NodeId node, NodeRecord& record);

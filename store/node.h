@@ -24,6 +24,7 @@ enum NodeFlag : std::uint32_t {
   kOrphan = 1u << 8,           // no local name, kept for open handles; listed in Table::orphans
   kQueued = 1u << 9,           // in Table::queue at queue_seq
   kPulling = 1u << 10,         // all of its content is wanted, by its status; listed in Table::pulls
+  kAccessTime = 1u << 16,      // its access time was set and is in Table::access_times; else it is the mtime
 };
 
 /// One node.  Server and client use the same record; what only one of them needs is said.
@@ -59,6 +60,9 @@ struct Node {
   std::uint64_t hash = 0;     // XXH3-64 of the content, valid with hash_known
   bool hash_known = false;
 
+  std::uint64_t device = 0;  // of a device: its number, as the kernel has it
+
+  std::uint32_t subfolders = 0;  // of a folder: its local names that are folders (kept by bind)
   // Folders: how many nodes beneath are in each state that is kept on disk (kept by the layer above).
   std::uint32_t beneath_error = 0;
   std::uint32_t beneath_conflict = 0;

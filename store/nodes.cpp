@@ -40,7 +40,7 @@ void pack_tail(const Node& node, NodeRecord& record) {
     std::memcpy(record.content_or_beneath, &tail, sizeof tail);
   } else {
     FileTail tail;
-    tail.content = node.content;
+    tail.content = is_device(node.kind) ? node.device : node.content;
     tail.hash = node.hash;
     std::memcpy(record.content_or_beneath, &tail, sizeof tail);
   }
@@ -57,7 +57,7 @@ void unpack_tail(const NodeRecord& record, Node& node) {
   } else {
     FileTail tail;
     std::memcpy(&tail, record.content_or_beneath, sizeof tail);
-    node.content = tail.content;
+    (is_device(node.kind) ? node.device : node.content) = tail.content;
     node.hash = tail.hash;
   }
 }
@@ -70,7 +70,7 @@ void pack(const Node& node, NodeRecord& record) {
   record.mode = static_cast<std::uint16_t>(node.mode & 07777);
   record.uid = node.uid;
   record.gid = node.gid;
-  record.size = node.size;
+  record.size = node.is_folder() ? record.size : Le<std::uint64_t>(node.size);
   record.mtime = node.mtime;
   record.ctime = node.ctime;
   record.entry = node.entry.value;
@@ -95,7 +95,11 @@ Node unpack(const NodeRecord& record) {
   node.mode = static_cast<std::uint16_t>(record.mode);
   node.uid = record.uid;
   node.gid = record.gid;
-  node.size = record.size;
+  if (node.is_folder()) {
+    node.subfolders = static_cast<std::uint32_t>(record.size);
+  } else {
+    node.size = record.size;
+  }
   node.mtime = record.mtime;
   node.ctime = record.ctime;
   node.entry = EntryId(record.entry);
@@ -113,7 +117,7 @@ Node unpack(const NodeRecord& record) {
 }
 
 bool sound(const NodeRecord& record) {
-  return static_cast<std::uint8_t>(kind_of(record)) <= static_cast<std::uint8_t>(Kind::socket) &&
+  return static_cast<std::uint8_t>(kind_of(record)) < kKinds &&
          record.status <= static_cast<std::uint8_t>(Status::syncmore) &&
          (record.bits & kPinBits) <= static_cast<std::uint8_t>(Pin::automatic) &&
          record.reserved == 0;

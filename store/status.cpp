@@ -52,6 +52,8 @@ bool fits(Kind kind, Status status) {
       return status == Status::untracked || status == Status::local || status == Status::sync;
     case Kind::fifo:
     case Kind::socket:
+    case Kind::character_device:
+    case Kind::block_device:
       return status == Status::untracked;  // never leave this machine
   }
   return false;

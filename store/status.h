@@ -9,9 +9,20 @@
 namespace ebb::store {
 
 /// What a node is.  The numbers are on disk and on the wire.
-enum class Kind : std::uint8_t { none = 0, file = 1, folder = 2, symlink = 3, fifo = 4, socket = 5 };
+enum class Kind : std::uint8_t {
+  none = 0,
+  file = 1,
+  folder = 2,
+  symlink = 3,
+  fifo = 4,
+  socket = 5,
+  character_device = 6,
+  block_device = 7,
+};
+inline constexpr int kKinds = 8;
 
-/// The numbers are the ancestor's, on disk.  `local` and `remote` are words of files and of folders.
+/// The numbers are the ancestor's, on disk.  `local` and `remote` are words of files and of
+/// folders.
 enum class Status : std::uint8_t {
   untracked = 0,
   local = 1,
@@ -26,6 +37,14 @@ enum class State : std::uint8_t { error, conflict, pulling, pushing, waiting, pa
 inline constexpr int kStates = 7;
 
 enum class Pin : std::uint8_t { inherit = 0, keep = 1, automatic = 2 };
+
+constexpr bool is_device(Kind kind) {
+  return kind == Kind::character_device || kind == Kind::block_device;
+}
+/// What means something to this machine's kernel alone, and never leaves it.
+constexpr bool is_special(Kind kind) {
+  return kind == Kind::fifo || kind == Kind::socket || is_device(kind);
+}
 
 std::string_view word(Status status);
 std::string_view word(State state);

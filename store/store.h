@@ -47,6 +47,7 @@ enum class Table : std::uint8_t {
   settings = 11,  // small facts of the layers above, by their own numbers
   entries = 12,   // client: entry id -> node
   history = 13,   // server: node -> kept versions
+  access_times = 24,  // client: node index -> access time, of nodes with kAccessTime
 };
 
 /// The payload of a cell in a Table; the meaning is the layer's.

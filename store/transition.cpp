@@ -96,7 +96,7 @@ Transition folder(Status from, Status to, const TransitionFacts& facts) {
 
 Transition plan_transition(Kind kind, Status from, Status to, const TransitionFacts& facts) {
   CHECK(fits(kind, from));
-  if (kind == Kind::fifo || kind == Kind::socket) {
+  if (is_special(kind)) {
     // They act as local ones that cannot leave this machine.
     if (!fits(Kind::file, to)) return refuse(EINVAL);
     return to == from || to == Status::local ? plan(Plan::nothing) : refuse(EPERM);

@@ -77,6 +77,8 @@ struct Attributes {
   std::uint32_t gid = 0;
   std::uint64_t size = 0;
   std::uint64_t blocks = 0;  // of 512 bytes; the file's, never the cache's
+  std::uint64_t device = 0;  // of a device: its number, as the kernel has it
+  WallNs atime = 0;          // this machine's; the mtime until it is set
   WallNs mtime = 0;
   WallNs ctime = 0;
 };
@@ -87,6 +89,7 @@ struct AttributeChange {
   std::optional<std::uint32_t> gid;
   std::optional<std::uint64_t> size;
   std::optional<WallNs> mtime;
+  std::optional<WallNs> atime;
 };
 
 struct FolderEntry {
@@ -187,9 +190,9 @@ class Client {
                      Reply<Attributes> reply);
   Ticket make_symlink(NodeId folder, std::string_view name, std::string_view target, Maker maker,
                       Reply<Attributes> reply);
-  /// A FIFO or socket; kept on this machine.
-  Ticket make_special(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode, Maker maker,
-                      Reply<Attributes> reply);
+  /// A FIFO, socket or device; kept on this machine.
+  Ticket make_special(NodeId folder, std::string_view name, Kind kind, std::uint64_t device,
+                      std::uint32_t mode, Maker maker, Reply<Attributes> reply);
   struct Created {
     Attributes attributes;
     OpenFile open;

@@ -61,7 +61,7 @@ Ticket Client::set_attributes(NodeId id, std::optional<Handle> handle,
       done = core.truncate(section.lock(), id, *change.size);
     }
   }
-  const bool rest = change.mode || change.uid || change.gid || change.mtime;
+  const bool rest = change.mode || change.uid || change.gid || change.mtime || change.atime;
   if (done && rest) done = core.tree->set_attributes(id, change);
   if (!done) return core.answer(reply, Result<Attributes>(pass(done.error()))), 0;
   const auto node = core.tree->node(id);
@@ -121,16 +121,16 @@ Ticket Client::make_symlink(NodeId folder, std::string_view name, std::string_vi
                       });
 }
 
-Ticket Client::make_special(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode,
-                            Maker maker, Reply<Attributes> reply) {
+Ticket Client::make_special(NodeId folder, std::string_view name, Kind kind, std::uint64_t device,
+                            std::uint32_t mode, Maker maker, Reply<Attributes> reply) {
   Section section(*impl_);
   Impl& core = *impl_;
-  if (kind != Kind::fifo && kind != Kind::socket && kind != Kind::file) {
+  if (!store::is_special(kind)) {
     return core.answer(reply, Result<Attributes>(fail_errno(EPERM))), 0;
   }
   return core.make_in(folder, std::move(reply),
-                      [&core, folder, text = std::string(name), kind, mode, maker] {
-                        return core.tree->make(folder, text, kind, mode, maker);
+                      [&core, folder, text = std::string(name), kind, device, mode, maker] {
+                        return core.tree->make_special(folder, text, kind, device, mode, maker);
                       });
 }
 

@@ -94,4 +94,14 @@ NodeId unpack_node(const store::Cell& cell) {
   return NodeId(Reader{ByteView(cell)}.number<std::uint64_t>());
 }
 
+store::Cell pack_time(WallNs time) {
+  Bytes bytes;
+  Writer(bytes).number(time);
+  return to_cell(bytes);
+}
+
+WallNs unpack_time(const store::Cell& cell) {
+  return Reader{ByteView(cell)}.number<WallNs>();
+}
+
 }  // namespace ebb::fusefs

@@ -22,5 +22,8 @@ Result<Step> unpack_step(ByteView bytes);
 /// A cell that names a node.
 store::Cell pack_node(NodeId node);
 NodeId unpack_node(const store::Cell& cell);
+/// A cell that holds a time.
+store::Cell pack_time(WallNs time);
+WallNs unpack_time(const store::Cell& cell);
 
 }  // namespace ebb::fusefs

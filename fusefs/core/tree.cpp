@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "fusefs/core/access_times.h"
 #include "fusefs/core/errno.h"
 #include "fusefs/core/queue_records.h"
 #include "fusefs/core/tree_edit.h"
@@ -80,19 +81,32 @@ Result<NodeId> Tree::find(NodeId folder, std::string_view name) const {
   });
 }
 
+namespace {
+
+/// As everywhere: its name, its ".", and the ".." of each folder in it; 1 while they are not known.
+std::uint32_t folder_links(NodeId id, const Node& node) {
+  if (id != kRootNode && node.links == 0) return 0;
+  return node.has(store::kListed) ? 2 + node.subfolders : 1;
+}
+
+}  // namespace
+
 Attributes Tree::attributes(NodeId id, const Node& node) const {
   const auto& options = impl_->core.options;
   Attributes out;
   out.node = id;
   out.kind = node.kind;
   out.mode = node.mode;
-  out.links = id == kRootNode ? 1 : node.links;
+  out.links = node.is_folder() ? folder_links(id, node) : node.links;
   out.uid = options.server_owners ? node.uid : options.uid;
   out.gid = options.server_owners ? node.gid : options.gid;
   out.size = node.size;
   out.blocks = node.size / 512 + (node.size % 512 != 0 ? 1 : 0);
   out.mtime = node.mtime;
   out.ctime = node.ctime;
+  out.device = node.device;
+  out.atime = node.has(store::kAccessTime) ? access_time(impl_->core.store(), id).value_or(node.mtime)
+                                           : node.mtime;
   return out;
 }
 
@@ -171,6 +185,15 @@ Result<NodeId> Tree::make(NodeId folder, std::string_view name, Kind kind, std::
                           const Maker& maker, std::string_view target) {
   return impl_->change([&](Edit& edit) {
     return fusefs::make(edit, folder, std::string(name), kind, mode, maker, target);
+  });
+}
+
+Result<NodeId> Tree::make_special(NodeId folder, std::string_view name, Kind kind,
+                                  std::uint64_t device, std::uint32_t mode, const Maker& maker) {
+  return impl_->change([&](Edit& edit) {
+    const auto id = fusefs::make(edit, folder, std::string(name), kind, mode, maker, {});
+    edit.change(id, [&](Node& n) { n.device = device; });
+    return id;
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <sys/xattr.h>
 
+#include "fusefs/core/access_times.h"
 #include "fusefs/core/tree_edit.h"
 
 namespace ebb::fusefs {
@@ -96,7 +97,14 @@ void set_attributes(Edit& edit, NodeId id, const AttributeChange& change) {
   if (change.uid && edit.core.options.server_owners) after.uid = *change.uid;
   if (change.gid && edit.core.options.server_owners) after.gid = *change.gid;
   if (change.mtime) after.mtime = *change.mtime;
-  mark_attributes(edit, id, after);
+  change_access_time(edit, id, change, before, after);
+  const bool access_alone =
+      change.atime && !change.mode && !change.uid && !change.gid && !change.mtime;
+  if (access_alone) {
+    after.ctime = edit.wall();
+  } else {
+    mark_attributes(edit, id, after);
+  }
   edit.save(id, before, after);
 }
 

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "fusefs/core/access_times.h"
 #include "fusefs/core/queue_records.h"
 
 namespace ebb::fusefs {
@@ -86,6 +87,10 @@ void Edit::set_text(NodeId id, Text which, ByteView bytes) {
 
 void Edit::put_cell(Table table, std::uint64_t argument, std::uint64_t key, NodeId id) {
   need(txn_.put_cell(table, argument, key, pack_node(id)));
+}
+
+void Edit::put_time(Table table, std::uint64_t key, WallNs time) {
+  need(txn_.put_cell(table, 0, key, pack_time(time)));
 }
 
 void Edit::erase_cell(Table table, std::uint64_t argument, std::uint64_t key) {
@@ -264,6 +269,7 @@ void Edit::lose(NodeId id, Node record) {
   if (record.has(store::kOrphan)) erase_cell(Table::orphans, 0, id.index());
   erase_cell(Table::unsettled, kOpenForWriteTable, id.index());
   if (record.content != 0) effects.contents_to_remove.push_back(record.content);
+  forget_access_time(*this, id, record);
   need(txn_.drop_node(id));
 }
 

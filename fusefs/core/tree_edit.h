@@ -148,6 +148,7 @@ class Edit {
   void flag(NodeId folder, std::string_view name, std::uint16_t bit, bool on);
   void set_text(NodeId id, store::Text which, ByteView bytes);
   void put_cell(store::Table table, std::uint64_t argument, std::uint64_t key, NodeId id);
+  void put_time(store::Table table, std::uint64_t key, WallNs time);
   void erase_cell(store::Table table, std::uint64_t argument, std::uint64_t key);
   void set_entry(NodeId id, EntryId entry);
 

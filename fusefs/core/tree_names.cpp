@@ -1,6 +1,8 @@
 // make, link, unlink, rmdir.
 #include <cerrno>
 
+#include <sys/stat.h>
+
 #include "fusefs/core/tree_edit.h"
 
 namespace ebb::fusefs {
@@ -13,9 +15,16 @@ using store::Text;
 namespace {
 
 Status status_in(Status folder, Kind kind) {
-  if (kind == Kind::fifo || kind == Kind::socket) return Status::untracked;
+  if (store::is_special(kind)) return Status::untracked;
   if (folder != Status::syncmore) return Status::local;
   return kind == Kind::folder ? Status::syncmore : Status::sync;
+}
+
+/// In a folder with the set-group-id bit everything gets its group, and folders the bit, too.
+void inherit_group(const Node& folder, Node& n) {
+  if ((folder.mode & S_ISGID) == 0) return;
+  n.gid = folder.gid;
+  if (n.is_folder()) n.mode |= S_ISGID;
 }
 
 Node fresh_node(Edit& edit, Kind kind, std::uint32_t mode, const Maker& maker, Status status) {
@@ -59,7 +68,8 @@ NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::
   const auto cell = edit.name(folder, name);
   if (cell && cell->local) refuse(EEXIST);
   wake_folder(edit, folder);
-  const auto above = edit.node(folder).status;
+  const auto parent = edit.node(folder);
+  const auto above = parent.status;
   auto status = status_in(above, kind);
   std::optional<FormerName> former;
   if (kind == Kind::file) former = edit.core.former.take(folder, name, edit.now());
@@ -67,6 +77,7 @@ NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::
 
   auto fresh = fresh_node(edit, kind, mode, maker, status);
   fresh.size = target.size();
+  inherit_group(parent, fresh);
   const auto id = edit.create(fresh);
   if (!target.empty()) edit.set_text(id, Text::target, as_bytes(target));
   edit.bind(folder, name, Side::local, id);

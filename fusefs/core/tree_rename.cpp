@@ -93,6 +93,7 @@ void take_status(Edit& edit, const Move& move) {
 /// The names are as they shall be; now the server's identities follow.
 void replace_over(Edit& edit, const Move& move, const Name& before) {
   if (before.server == move.over) edit.flag(move.to, move.new_name, kGoing, true);
+  edit.change(move.over, [&](Node& n) { n.ctime = edit.wall(); });
   edit.changed(move.over);
   if (edit.node(move.id).kind != Kind::file || edit.node(move.over).kind != Kind::file) return;
   take_status(edit, move);

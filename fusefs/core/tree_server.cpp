@@ -346,7 +346,10 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
     const bool there = it != listed.end() && it->second == edit.node(name.server).entry;
     if (!there) name_gone(edit, folder, name.text, name.server);
   }
+  const bool news = !edit.node(folder).has(store::kListed) && edit.node(folder).subfolders != 0;
   edit.change(folder, [](Node& n) { n.set(store::kListed); });
+  // The number of its links is known now.
+  if (news && edit.core.seams.in_use(folder)) edit.effects.attributes_changed.push_back(folder);
 }
 
 void forget_listings(Edit& edit) {

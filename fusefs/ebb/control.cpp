@@ -42,6 +42,10 @@ std::string_view word(Kind kind) {
       return "fifo";
     case Kind::socket:
       return "socket";
+    case Kind::character_device:
+      return "character device";
+    case Kind::block_device:
+      return "block device";
     case Kind::none:
       break;
   }

@@ -26,15 +26,21 @@ std::uint32_t without_set_id(std::uint32_t mode) {
   return mode & ~(S_ISUID | group);
 }
 
-/// atime is not kept and ctime is the core's: both are taken without a word.
+/// ctime is the core's.
 AttributeChange change_of(const struct stat& wanted, int which) {
   AttributeChange change;
   if (which & FUSE_SET_ATTR_MODE) change.mode = wanted.st_mode & 07777u;
   if (which & FUSE_SET_ATTR_UID) change.uid = wanted.st_uid;
   if (which & FUSE_SET_ATTR_GID) change.gid = wanted.st_gid;
   if (which & FUSE_SET_ATTR_SIZE) change.size = static_cast<std::uint64_t>(wanted.st_size);
+  const WallNs now = wall_now();
+  if (which & FUSE_SET_ATTR_ATIME_NOW) {
+    change.atime = now;
+  } else if (which & FUSE_SET_ATTR_ATIME) {
+    change.atime = to_wall(wanted.st_atim);
+  }
   if (which & FUSE_SET_ATTR_MTIME_NOW) {
-    change.mtime = wall_now();
+    change.mtime = now;
   } else if (which & FUSE_SET_ATTR_MTIME) {
     change.mtime = to_wall(wanted.st_mtim);
   }
@@ -45,13 +51,13 @@ bool may_keep_set_id(fuse_req_t req) {
   return fuse_req_ctx(req)->uid == 0;
 }
 
-/// A change of owner takes the set-id bits of a file from everybody, a truncation from all but
-/// root.
+/// A change of owner takes the set-id bits from everybody, a truncation from all but root; a
+/// folder's mean something else.
 void add_dropped_set_id(fuse_req_t req, NodeId node, AttributeChange& change) {
   const bool owner = change.uid || change.gid;
   if (change.mode || !(owner || (change.size && !may_keep_set_id(req)))) return;
   auto now = client_of(req).attributes(node);
-  if (!now || now->kind != Kind::file || without_set_id(now->mode) == now->mode) return;
+  if (!now || now->kind == Kind::folder || without_set_id(now->mode) == now->mode) return;
   change.mode = without_set_id(now->mode);
 }
 

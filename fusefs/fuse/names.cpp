@@ -1,5 +1,6 @@
 // Requests about names: finding, making, moving and removing them.
 #include <cerrno>
+#include <optional>
 
 #include <fcntl.h>
 
@@ -28,10 +29,12 @@ void make_file(fuse_req_t req, NodeId folder, const char* name, mode_t mode) {
                                  maker_of(req), request->reply<Client::Created>(made)));
 }
 
-void make_special(fuse_req_t req, NodeId folder, const char* name, Kind kind, mode_t mode) {
-  auto request = Request::begin(req);
-  request->started(client_of(req).make_special(folder, name, kind, mode & 07777u, maker_of(req),
-                                               request->reply<Attributes>(reply_entry)));
+std::optional<Kind> special_kind(mode_t mode) {
+  if (S_ISFIFO(mode)) return Kind::fifo;
+  if (S_ISSOCK(mode)) return Kind::socket;
+  if (S_ISCHR(mode)) return Kind::character_device;
+  if (S_ISBLK(mode)) return Kind::block_device;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -58,11 +61,18 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino) noexcept {
   reply_text(req, client_of(req).read_symlink(NodeId(ino)));
 }
 
-void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t) noexcept {
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+              dev_t device) noexcept {
   if (S_ISREG(mode)) return make_file(req, NodeId(parent), name, mode);
-  if (S_ISFIFO(mode)) return make_special(req, NodeId(parent), name, Kind::fifo, mode);
-  if (S_ISSOCK(mode)) return make_special(req, NodeId(parent), name, Kind::socket, mode);
-  fuse_reply_err(req, EPERM);  // devices
+  const auto kind = special_kind(mode);
+  if (!kind) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  auto request = Request::begin(req);
+  request->started(client_of(req).make_special(NodeId(parent), name, *kind, device, mode & 07777u,
+                                               maker_of(req),
+                                               request->reply<Attributes>(reply_entry)));
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) noexcept {

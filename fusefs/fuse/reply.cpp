@@ -18,6 +18,10 @@ mode_t type_bits(Kind kind) {
       return S_IFIFO;
     case Kind::socket:
       return S_IFSOCK;
+    case Kind::character_device:
+      return S_IFCHR;
+    case Kind::block_device:
+      return S_IFBLK;
     case Kind::file:
     case Kind::none:
       break;
@@ -65,12 +69,13 @@ struct stat to_stat(const Attributes& attributes) {
   st.st_nlink = attributes.links;
   st.st_uid = attributes.uid;
   st.st_gid = attributes.gid;
+  st.st_rdev = attributes.device;
   st.st_size = static_cast<off_t>(attributes.size);
   st.st_blocks = static_cast<blkcnt_t>(attributes.blocks);
   st.st_blksize = 4096;
   st.st_mtim = to_timespec(attributes.mtime);
   st.st_ctim = to_timespec(attributes.ctime);
-  st.st_atim = st.st_mtim;  // not kept: it is not synced, and nobody is to be asked for it
+  st.st_atim = to_timespec(attributes.atime);
   return st;
 }
 

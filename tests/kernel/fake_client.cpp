@@ -98,6 +98,7 @@ std::string text(const AttributeChange& change) {
   if (change.gid) s += fmt::format(" gid={}", *change.gid);
   if (change.size) s += fmt::format(" size={}", *change.size);
   if (change.mtime) s += fmt::format(" mtime={}", *change.mtime);
+  if (change.atime) s += fmt::format(" atime={}", *change.atime);
   return s;
 }
 std::string text(const Maker& maker) {
@@ -145,10 +146,10 @@ Ticket Client::make_symlink(NodeId folder, std::string_view name, std::string_vi
   note("make_symlink {} {} -> {} {}", folder.value, name, target, text(maker));
   return give(reply, result(fake_core().attributes));
 }
-Ticket Client::make_special(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode,
-                            Maker maker, Reply<Attributes> reply) {
-  note("make_special {} {} kind {} {:o} {}", folder.value, name, static_cast<int>(kind), mode,
-       text(maker));
+Ticket Client::make_special(NodeId folder, std::string_view name, Kind kind, std::uint64_t device,
+                            std::uint32_t mode, Maker maker, Reply<Attributes> reply) {
+  note("make_special {} {} kind {} {} {:o} {}", folder.value, name, static_cast<int>(kind), device,
+       mode, text(maker));
   return give(reply, result(fake_core().attributes));
 }
 Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, int flags,

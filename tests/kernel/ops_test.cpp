@@ -150,11 +150,10 @@ TEST_F(Ops, attributes_are_asked_of_the_node_or_the_handle) {
 }
 
 TEST_F(Ops, every_kind_has_its_type_bits) {
-  const std::vector<std::pair<Kind, std::uint32_t>> kinds{{Kind::file, S_IFREG},
-                                                          {Kind::folder, S_IFDIR},
-                                                          {Kind::symlink, S_IFLNK},
-                                                          {Kind::fifo, S_IFIFO},
-                                                          {Kind::socket, S_IFSOCK}};
+  const std::vector<std::pair<Kind, std::uint32_t>> kinds{
+      {Kind::file, S_IFREG},        {Kind::folder, S_IFDIR},  {Kind::symlink, S_IFLNK},
+      {Kind::fifo, S_IFIFO},        {Kind::socket, S_IFSOCK}, {Kind::character_device, S_IFCHR},
+      {Kind::block_device, S_IFBLK}};
   for (const auto& [kind, bits] : kinds) {
     core.attributes.kind = kind;
     const auto out = kernel.ask(FUSE_GETATTR, kNode, bytes(fuse_getattr_in{})).as<fuse_attr_out>();
@@ -170,6 +169,8 @@ TEST_F(Ops, setattr_passes_on_what_is_to_change_and_nothing_else) {
   in.size = 7;
   in.mtime = static_cast<std::uint64_t>(-2);
   in.mtimensec = 3;
+  in.atime = 4;
+  in.atimensec = 5;
   in.fh = 9;
   const std::vector<std::pair<std::uint32_t, std::string>> cases{
       {0, ""},
@@ -178,13 +179,25 @@ TEST_F(Ops, setattr_passes_on_what_is_to_change_and_nothing_else) {
       {FATTR_SIZE | FATTR_MODE, " mode=600 size=7"},
       {FATTR_SIZE | FATTR_FH | FATTR_MODE, " handle 9 mode=600 size=7"},
       {FATTR_MTIME, " mtime=-1999999997"},
-      {FATTR_ATIME | FATTR_ATIME_NOW | FATTR_CTIME, ""}};
+      {FATTR_ATIME, " atime=4000000005"},
+      {FATTR_CTIME, ""}};
   for (const auto& [valid, change] : cases) {
     core.calls.clear();
     in.valid = valid;
     expect_attributes(kernel.ask(FUSE_SETATTR, kNode, bytes(in)).as<fuse_attr_out>().attr);
     expect_calls({"set_attributes " + std::to_string(kNode) + change});
   }
+}
+
+TEST_F(Ops, both_times_now_are_one_time) {
+  fuse_setattr_in in{};
+  in.valid = FATTR_MTIME | FATTR_MTIME_NOW | FATTR_ATIME | FATTR_ATIME_NOW;
+  kernel.ask(FUSE_SETATTR, kNode, bytes(in));
+  const std::string& call = core.calls.back();
+  const auto number = [&](const std::string& name) {
+    return std::stoll(call.substr(call.find(name) + name.size()));
+  };
+  EXPECT_EQ(number("mtime="), number("atime="));
 }
 
 TEST_F(Ops, mtime_now_is_now) {
@@ -241,8 +254,8 @@ TEST_F(Ops, making_things) {
   fuse_link_in link{.oldnodeid = kNode};
   kernel.ask(FUSE_LINK, 9, bytes(link, "again"));
   expect_calls({"make_folder 1 d 755 by 1000:1000", "make_symlink 1 l -> to/there by 1000:1000",
-                "make_special 1 fifo kind 4 600 by 1000:1000",
-                "make_special 1 sock kind 5 600 by 1000:1000",
+                "make_special 1 fifo kind 4 0 600 by 1000:1000",
+                "make_special 1 sock kind 5 0 600 by 1000:1000",
                 "link " + std::to_string(kNode) + " 9 again"});
 }
 
@@ -254,14 +267,17 @@ TEST_F(Ops, mknod_of_a_regular_file_leaves_no_handle_open) {
   EXPECT_EQ(core.calls[1], "release 77");
 }
 
-TEST_F(Ops, devices_are_refused) {
+TEST_F(Ops, devices_keep_their_number) {
+  fuse_mknod_in in{};
+  in.rdev = 0x0103;
+  core.attributes.device = 0x0103;
   for (std::uint32_t type : {S_IFCHR, S_IFBLK}) {
-    fuse_mknod_in in{};
     in.mode = type | 0600;
-    in.rdev = 0x0103;
-    EXPECT_EQ(kernel.ask(FUSE_MKNOD, 1, bytes(in, "null")).error, EPERM);
+    const auto out = kernel.ask(FUSE_MKNOD, 1, bytes(in, "null")).as<fuse_entry_out>();
+    EXPECT_EQ(out.attr.rdev, 0x0103u);
   }
-  expect_calls({});
+  expect_calls({"make_special 1 null kind 6 259 600 by 1000:1000",
+                "make_special 1 null kind 7 259 600 by 1000:1000"});
 }
 
 TEST_F(Ops, removing_and_moving) {

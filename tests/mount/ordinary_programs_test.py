@@ -288,8 +288,6 @@ class Ordinary(harness.MountCase):
             os.chown(self.at / "secret", os.getuid() + 1, -1)
         os.chmod(self.at / "secret", 0o4755)
         self.assertEqual(0o4755, stat.S_IMODE(os.stat(self.at / "secret").st_mode))
-        with self.errno_is(errno.EPERM, errno.EOPNOTSUPP):
-            os.mknod(self.at / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
 
     def test_statfs(self):
         info = os.statvfs(self.at.path)

@@ -21,7 +21,7 @@ using test::FakeFileIo;
 
 struct ModelNode {
   Kind kind = Kind::none;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;  // of a folder: the folders in it
   std::uint32_t flags = 0;
   std::map<int, std::string> texts;
   friend bool operator==(const ModelNode&, const ModelNode&) = default;
@@ -66,7 +66,8 @@ Model read_model(const Store& store, const std::vector<std::uint64_t>& ids) {
       continue;
     }
     auto& out = model.nodes[value];
-    out = {node->kind, node->size, node->flags, {}};
+    const auto size = node->is_folder() ? node->subfolders : node->size;
+    out = {node->kind, size, node->flags, {}};
     for (int i = 0; i < kTexts; ++i) {
       auto text = store.text(NodeId(value), static_cast<Text>(i));
       EXPECT_TRUE(text);
@@ -281,8 +282,17 @@ class Machine {
     const auto side = pick(3) == 0 ? Side::server : Side::local;
     if (!t.bind(NodeId(folder), text, side, NodeId(node))) return;
     auto& name = next.names[{folder, text}];
+    if (side == Side::local) count_folder(next, folder, name.local, node);
     (side == Side::local ? name.local : name.server) = node;
     if (name.local == 0 && name.server == 0) next.names.erase({folder, text});
+  }
+
+  static void count_folder(Model& next, std::uint64_t in, std::uint64_t from, std::uint64_t to) {
+    const auto is_folder = [&](std::uint64_t id) {
+      return id != 0 && next.nodes[id].kind == Kind::folder;
+    };
+    if (is_folder(from)) --next.nodes[in].size;
+    if (is_folder(to)) ++next.nodes[in].size;
   }
 
   void drop(Transaction& t, Model& next) {
@@ -302,7 +312,7 @@ class Machine {
     node.size = random_();
     node.flags = static_cast<std::uint32_t>(random_());
     if (!t.put(NodeId(id), node)) return;
-    next.nodes[id].size = node.size;
+    if (node.kind != Kind::folder) next.nodes[id].size = node.size;
     next.nodes[id].flags = node.flags;
   }
 
