@@ -320,6 +320,7 @@ void fields(V& v, Seen<V, StatFsResponse>& m) {
   v.number(m.bytes_free);
   v.number(m.files_total);
   v.number(m.files_free);
+  v.number(m.bytes_available);
 }
 
 }  // namespace ebb::proto

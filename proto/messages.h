@@ -333,6 +333,7 @@ struct StatFsResponse {
   std::uint64_t bytes_free = 0;
   std::uint64_t files_total = 0;
   std::uint64_t files_free = 0;
+  std::uint64_t bytes_available = 0;
   friend bool operator==(const StatFsResponse&, const StatFsResponse&) = default;
 };
 

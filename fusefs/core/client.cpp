@@ -33,7 +33,8 @@ Client::~Client() {
 
 bool Client::needs_server() const {
   Section section(*impl_);
-  return !impl_->settings.tree();
+  const auto root = impl_->tree->node(kRootNode);
+  return !impl_->settings.tree() || !root || !root->attributes_base;
 }
 
 Time Client::connect_at() const {

@@ -130,6 +130,7 @@ struct SpaceFigures {
   std::uint64_t bytes_free = 0;
   std::uint64_t files_total = 0;
   std::uint64_t files_free = 0;
+  std::uint64_t bytes_available = 0;  // of bytes_free, what others than root may use
 };
 
 struct NodeStatus {
@@ -161,7 +162,7 @@ class Client {
   ~Client();
 
   // ---- link: one driver, one connection at a time
-  /// True until a first handshake has told which tree this is: a mount has to wait for it.
+  /// True until the server has told which tree this is, and who may enter its root: a mount has to wait for it.
   bool needs_server() const;
   /// When the driver should connect (kNever while connected).
   Time connect_at() const;

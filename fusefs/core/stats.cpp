@@ -34,7 +34,8 @@ SpaceFigures Stats::space() {
     core_.link.close_session(*id);
     const auto* figures = std::get_if<proto::StatFsResponse>(&body);
     if (figures == nullptr) return;
-    space_ = {figures->bytes_total, figures->bytes_free, figures->files_total, figures->files_free};
+    space_ = {figures->bytes_total, figures->bytes_free, figures->files_total, figures->files_free,
+              figures->bytes_available};
   });
   core_.link.send(*id, proto::StatFs{});
   return space_;

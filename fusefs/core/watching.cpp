@@ -22,6 +22,8 @@ void Watching::begin(bool continues) {
   if (known && !continues) {
     forget_listings();
   }
+  // No listing has the root itself.
+  if (!continues) core_.stats.want(kRootNode);
   caught_up_ = false;
   epoch_ = known;
   sequence_ = core_.settings.sequence();

@@ -107,7 +107,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t) noexcept {
   st.f_frsize = kBlock;
   st.f_blocks = space.bytes_total / kBlock;
   st.f_bfree = space.bytes_free / kBlock;
-  st.f_bavail = st.f_bfree;
+  st.f_bavail = space.bytes_available / kBlock;
   st.f_files = space.files_total;
   st.f_ffree = space.files_free;
   st.f_favail = space.files_free;

@@ -81,6 +81,7 @@ struct Space {
   std::uint64_t bytes_free = 0;
   std::uint64_t files_total = 0;
   std::uint64_t files_free = 0;
+  std::uint64_t bytes_available = 0;  // of bytes_free, what others than root may use
 };
 
 /// A served file opened for reading.  It stays readable when its name goes.

@@ -169,7 +169,8 @@ Result<std::unique_ptr<DepotFile>> DirectoryDepot::open(const Spot& spot) {
 Result<Space> DirectoryDepot::space() {
   struct statvfs raw {};
   if (::fstatvfs(root_.get(), &raw) != 0) return fail_errno(errno, root_path_);
-  return Space{raw.f_blocks * raw.f_frsize, raw.f_bavail * raw.f_frsize, raw.f_files, raw.f_favail};
+  return Space{raw.f_blocks * raw.f_frsize, raw.f_bfree * raw.f_frsize, raw.f_files, raw.f_ffree,
+               raw.f_bavail * raw.f_frsize};
 }
 
 // ---- staging

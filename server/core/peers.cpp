@@ -251,7 +251,8 @@ void Service::Impl::stat_fs(Peer& peer, Session session) {
          if (!*space) return refuse(*waiting, session, space->error());
          const Space& s = **space;
          reply(*waiting, session,
-               proto::StatFsResponse{s.bytes_total, s.bytes_free, s.files_total, s.files_free});
+               proto::StatFsResponse{s.bytes_total, s.bytes_free, s.files_total, s.files_free,
+                                     s.bytes_available});
        });
 }
 

@@ -403,10 +403,12 @@ TEST_F(Ops, allocate_and_seek) {
 
 TEST_F(Ops, the_filesystems_figures) {
   core.space = {
-      .bytes_total = 1u << 30, .bytes_free = 1u << 20, .files_total = 1000, .files_free = 900};
+      .bytes_total = 1u << 30, .bytes_free = 1u << 20, .files_total = 1000, .files_free = 900,
+      .bytes_available = 1u << 19};
   const auto st = kernel.ask(FUSE_STATFS, 1).as<fuse_statfs_out>().st;
   EXPECT_EQ(std::uint64_t{st.bsize} * st.blocks, 1u << 30);
   EXPECT_EQ(std::uint64_t{st.bsize} * st.bfree, 1u << 20);
+  EXPECT_EQ(std::uint64_t{st.bsize} * st.bavail, 1u << 19);
   EXPECT_EQ(st.files, 1000u);
   EXPECT_EQ(st.ffree, 900u);
   EXPECT_EQ(st.namelen, 255u);

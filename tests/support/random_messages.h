@@ -220,7 +220,7 @@ inline void randomize(RandomBits& r, StatResponse& m) {
 }
 inline void randomize(RandomBits&, StatFs&) {}
 inline void randomize(RandomBits& r, StatFsResponse& m) {
-  m = {r(), r(), r(), r()};
+  m = {r(), r(), r(), r(), r()};
 }
 
 /// The variant's alternative `index` with random fields.
