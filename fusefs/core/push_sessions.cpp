@@ -154,7 +154,9 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
   for (std::size_t sent = 0; sent < kTurn && current() && !operation->hash->complete();) {
     if (!core_.link.can_send()) return false;
     const std::uint64_t offset = operation->hash->offset();
-    const std::uint64_t left = std::min<std::uint64_t>(buffer.size(), content->size - offset);
+    std::uint64_t left = std::min<std::uint64_t>(buffer.size(), content->size - offset);
+    // Nothing that is sent begins before what the server has.
+    if (offset < operation->resume_at) left = std::min(left, operation->resume_at - offset);
     Result<std::size_t> got = std::size_t{0};
     {
       const std::shared_ptr<File> file = content->file;

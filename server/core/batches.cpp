@@ -202,7 +202,10 @@ std::vector<std::shared_ptr<Mutation>> Service::Impl::gather() {
         (intent.other && entries.count(intent.other) != 0) ||
         names.count({intent.folder, intent.name}) != 0 ||
         (intent.from_folder && names.count({intent.from_folder, intent.from_name}) != 0);
-    if (closed || !mutation->ready || held.count(mutation->peer) != 0 || touched_already ||
+    // The same push again, while the first one lands: it waits for that one's receipt.
+    const bool waits = mutation->push && mutation->push->duplicate &&
+                       landing.count({intent.client, intent.operation}) != 0;
+    if (closed || waits || !mutation->ready || held.count(mutation->peer) != 0 || touched_already ||
         batch.size() >= kBatchMax) {
       held.insert(mutation->peer);
       rest.push_back(std::move(mutation));
@@ -237,6 +240,11 @@ bool Service::Impl::prepare(const std::shared_ptr<Mutation>& mutation) {
     return false;
   }
   if (mutation->error) return false;
+  if (mutation->push && mutation->push->duplicate) {
+    // The one that was landing did not: the client asks again.
+    mutation->error = Error{Errc::busy, ""};
+    return false;
+  }
   if (auto ok = check_versions(*tree, mutation->intent, mutation->seen); !ok) {
     mutation->error = ok.error();
     return false;
@@ -381,24 +389,16 @@ void Service::Impl::answer(const std::shared_ptr<Mutation>& mutation) {
   if (mutation->error) {
     const Errc code = errc_of(*mutation->error);
     if (code == Errc::moved_on || code == Errc::exists) ++conflicts;
-    const bool staged = !mutation->push && mutation->intent.staging != 0;
-    if (staged && mutation->intent.sequence == 0) {
-      work([depot = &seams.depot,
-            number = mutation->intent.staging] { (void)depot->unstage(number); },
-           [] {});
-    }
   }
-  Peer* peer = find(mutation->peer);
-  if (peer == nullptr) {
-    if (mutation->push && mutation->intent.sequence == 0) discard(mutation->push);
-    return;
+  if (mutation->push && !mutation->push->duplicate) {
+    landing.erase({mutation->intent.client, mutation->intent.operation});
   }
-  peer->mutations -= std::min<std::size_t>(peer->mutations, 1);
-  if (mutation->push) {
-    answer_push(*peer, *mutation);
-  } else {
-    answer_mutate(*peer, *mutation);
+  if (Peer* peer = find(mutation->peer)) {
+    peer->mutations -= std::min<std::size_t>(peer->mutations, 1);
+    mutation->push ? answer_push(*peer, *mutation) : answer_mutate(*peer, *mutation);
   }
+  // Refused, or answered from the receipt of an earlier time: nothing of it landed.
+  if (mutation->intent.sequence == 0) unstage(*mutation);
 }
 
 void Service::Impl::unstage(const Mutation& mutation) {

@@ -106,6 +106,23 @@ bool good_ranges(const proto::FileSyncInit& init) {
   return true;
 }
 
+/// Bytes of the ranges that lie before an offset.
+std::uint64_t bytes_before(const std::vector<Range>& ranges, std::uint64_t offset) {
+  std::uint64_t bytes = 0;
+  for (const auto& range : ranges) {
+    if (range.begin < offset) bytes += std::min(range.end, offset) - range.begin;
+  }
+  return bytes;
+}
+
+/// What a client sends again without having waited for the answer to its Init.
+void skip_known(proto::FileSyncData& data, std::uint64_t offset) {
+  if (data.offset >= offset) return;
+  const auto known = std::min<std::uint64_t>(offset - data.offset, data.bytes.size());
+  data.bytes.erase(data.bytes.begin(), data.bytes.begin() + static_cast<std::ptrdiff_t>(known));
+  data.offset += known;
+}
+
 }  // namespace
 
 Result<> Service::Impl::check_push(const proto::FileSyncInit& init, Push& push) const {
@@ -139,23 +156,40 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
     return refuse(peer, session, {Errc::bad_request, "the session is in use"});
   }
   if (peer.pushes.size() >= kPushesMax) return refused({Errc::busy, "too many pushes at once"});
-  auto made = std::make_shared<Push>();
-  made->peer = peer.id;
-  made->session = session;
   auto known = receipts->find(peer.client, init.operation.id);
   if (!known) return refused(known.error());
-  std::uint64_t done = 0;
-  if (*known) {
-    made->duplicate = true;
-    for (const auto& range : init.ranges) done += range.size();
+  // The connection may have broken while the first one lands: its receipt is the answer to this
+  // one, too.
+  const bool duplicate = known->has_value() || landing.count({peer.client, init.operation.id}) != 0;
+  Push checked;
+  if (!duplicate) {
+    leave_elsewhere(peer, init.operation.id);
+    if (auto ok = check_push(init, checked); !ok) {
+      if (auto left = take_adrift(peer.client, init)) discard(left);
+      return refused(ok.error());
+    }
+  }
+  auto made = duplicate ? nullptr : take_adrift(peer.client, init);
+  std::uint64_t done = duplicate ? init.size : 0;
+  if (made) {
+    done = made->hash->offset();
+    made->resumed = true;
   } else {
-    if (auto ok = check_push(init, *made); !ok) return refused(ok.error());
-    made->staging = next_staging++;
+    made = std::make_shared<Push>();
+    made->duplicate = duplicate;
+    if (!duplicate) made->staging = next_staging++;
     made->hash = std::make_unique<proto::SessionHash>(init.size, init.ranges);
   }
+  made->peer = peer.id;
+  made->client = peer.client;
+  made->session = session;
+  made->over = checked.over;
+  made->base = std::move(checked.base);
+  made->seen = std::move(checked.seen);
+  const auto resume_at = bytes_before(init.ranges, done);
   made->init = std::move(init);
   peer.pushes[session] = std::move(made);
-  reply(peer, session, proto::FileSyncInitResponse{Errc::ok, "", done});
+  reply(peer, session, proto::FileSyncInitResponse{Errc::ok, "", resume_at});
 }
 
 void Service::Impl::push_data(Peer& peer, Session session, proto::FileSyncData data) {
@@ -163,8 +197,12 @@ void Service::Impl::push_data(Peer& peer, Session session, proto::FileSyncData d
   if (it == peer.pushes.end()) return;  // refused or ended: what was on its way is swallowed
   auto& push = *it->second;
   if (push.duplicate || push.checked) return;
+  if (push.resumed) {
+    skip_known(data, push.hash->offset());
+    if (data.bytes.empty()) return;
+  }
   if (!push.hash->update(data.offset, data.bytes)) {
-    return push_refused(peer.id, it->second, {Errc::bad_request, "data out of order"});
+    return push_refused(it->second, {Errc::bad_request, "data out of order"});
   }
   peer.unwritten += data.bytes.size();
   push.unwritten.push_back(std::move(data));
@@ -177,7 +215,7 @@ void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyn
   const auto push = it->second;
   if (push->checked) return;
   if (!push->duplicate && (!push->hash->complete() || push->hash->digest() != check.sent)) {
-    return push_refused(peer.id, push, {Errc::wrong_hash, ""});
+    return push_refused(push, {Errc::wrong_hash, ""});
   }
   push->checked = true;
   auto mutation = std::make_shared<Mutation>();
@@ -196,19 +234,18 @@ void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyn
   intent.name = init.place.name;
   intent.staging = push->staging;
   mutation->seen.content = init.content_version;
+  if (!push->duplicate) landing.emplace(peer.client, init.operation.id);
   enqueue(std::move(mutation));
 }
 
 /// One job at a time for each push; what has arrived until then goes along.
-void Service::Impl::push_jobs(Peer& peer) {
-  for (auto& [session, push] : peer.pushes) {
-    const bool work_left =
-        !push->started || !push->unwritten.empty() || (push->checked && !push->finished);
-    if (!push->duplicate && !push->busy && !push->finished && work_left) push_job(peer.id, push);
-  }
+void Service::Impl::push_jobs(const std::shared_ptr<Push>& push) {
+  const bool work_left =
+      !push->started || !push->unwritten.empty() || (push->checked && !push->finished);
+  if (!push->duplicate && !push->busy && !push->finished && work_left) push_job(push);
 }
 
-void Service::Impl::push_job(PeerId who, const std::shared_ptr<Push>& push) {
+void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
   auto job = std::make_shared<Job>();
   job->start = !push->started;
   job->finish = push->checked;
@@ -229,20 +266,21 @@ void Service::Impl::push_job(PeerId who, const std::shared_ptr<Push>& push) {
   push->started = true;
   push->busy = true;
   work([depot = &seams.depot, job] { run(*depot, *job); },
-       [this, who, push, job] {
+       [this, push, job] {
          push->busy = false;
          push->file = std::move(job->file);
          push->base_file = std::move(job->base_file);
          std::size_t written = 0;
          for (const auto& data : job->data) written += data.bytes.size();
-         if (Peer* peer = find(who)) {
+         if (Peer* peer = find(push->peer)) {
            peer->unwritten -= std::min(peer->unwritten, written);
-           touch(who);
+           touch(peer->id);
          }
          if (push->dropped) return discard(push);
-         if (!job->outcome) return push_refused(who, push, job->outcome.error());
+         if (!job->outcome) return push_refused(push, job->outcome.error());
          if (!job->finish) return;
          push->finished = true;
+         std::erase(adrift, push);
          push->staged = job->staged;
          push->whole_hash = job->hash;
          for (auto& mutation : queue) {
@@ -255,47 +293,23 @@ void Service::Impl::push_job(PeerId who, const std::shared_ptr<Push>& push) {
 }
 
 /// Ends the session with a refusal in the receipt's place.
-void Service::Impl::push_refused(PeerId who, const std::shared_ptr<Push>& push,
-                                 const Error& error) {
+void Service::Impl::push_refused(const std::shared_ptr<Push>& push, const Error& error) {
   if (error.code == Errc::moved_on) {
     ++conflicts;
     refresh_entry(NodeId{push->init.entry.value}, [] {});
   }
-  if (Peer* peer = find(who)) {
-    proto::FileSyncCheckHashResponse out;
-    out.code = errc_of(error);
-    out.sentence = error.detail;
-    reply(*peer, push->session, std::move(out));
-    drop_push(*peer, push->session);
+  if (errc_of(error) == Errc::no_space) drop_adrift();
+  Peer* peer = find(push->peer);
+  if (peer == nullptr) {
+    unqueue(push);
+    std::erase(adrift, push);
+    return discard(push);
   }
-}
-
-/// The session is over.  What was staged goes, unless it is landing at this moment.
-void Service::Impl::drop_push(Peer& peer, Session session) {
-  const auto it = peer.pushes.find(session);
-  if (it == peer.pushes.end()) return;
-  const auto push = it->second;
-  peer.pushes.erase(it);
-  for (const auto& data : push->unwritten) {
-    peer.unwritten -= std::min(peer.unwritten, data.bytes.size());
-  }
-  push->unwritten.clear();
-  push->dropped = true;
-  const auto queued = std::find_if(queue.begin(), queue.end(),
-                                   [&](const auto& mutation) { return mutation->push == push; });
-  const bool landing = push->checked && queued == queue.end();
-  if (queued != queue.end()) {
-    queue.erase(queued);
-    peer.mutations -= std::min<std::size_t>(peer.mutations, 1);
-  }
-  if (!push->busy && !landing) discard(push);
-}
-
-void Service::Impl::discard(const std::shared_ptr<Push>& push) {
-  push->file.reset();
-  push->base_file.reset();
-  if (!push->started || push->duplicate) return;
-  work([depot = &seams.depot, number = push->staging] { (void)depot->unstage(number); }, [] {});
+  proto::FileSyncCheckHashResponse out;
+  out.code = errc_of(error);
+  out.sentence = error.detail;
+  reply(*peer, push->session, std::move(out));
+  drop_push(*peer, push->session);
 }
 
 }  // namespace ebb::server

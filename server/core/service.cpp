@@ -49,7 +49,7 @@ void Service::received(PeerId id, ByteView bytes) {
 void Service::disconnected(PeerId id) {
   Peer* peer = impl_->find(id);
   if (peer == nullptr) return;
-  while (!peer->pushes.empty()) impl_->drop_push(*peer, peer->pushes.begin()->first);
+  while (!peer->pushes.empty()) impl_->leave_push(*peer, peer->pushes.begin()->first);
   impl_->peers.erase(id);
   impl_->settle();
 }
@@ -82,6 +82,7 @@ Time Service::next_deadline() const {
   for (const auto& [id, peer] : impl_->peers) {
     if (!peer->closing) next = std::min(next, peer->connection.next_deadline());
   }
+  for (const auto& push : impl_->adrift) next = std::min(next, push->left_at + kAdriftFor);
   return next;
 }
 
@@ -91,6 +92,7 @@ void Service::advance(Time now) {
     if (auto ok = peer->connection.advance(now); !ok) peer->closing = true;
     impl_->touch(id);
   }
+  impl_->bound_adrift();
   impl_->settle();
 }
 
@@ -146,8 +148,10 @@ void Service::Impl::settle() {
   for (bool again = true; again;) {
     again = false;
     for (const auto& [id, peer] : peers) {
-      if (!peer->closing) push_jobs(*peer);
+      if (peer->closing) continue;
+      for (const auto& [session, push] : peer->pushes) push_jobs(push);
     }
+    for (const auto& push : adrift) push_jobs(push);
     start_batch();
     start_sync();
     checkpoint_if_due();

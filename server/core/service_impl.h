@@ -51,9 +51,14 @@ inline constexpr std::size_t kAnsweredMax =
 inline constexpr std::size_t kBatchMax = 1024;  // mutations of one batch
 inline constexpr std::size_t kSyncEach = 4;     // up to so many contents are synced one by one
 inline constexpr std::uint64_t kFileMax = std::uint64_t{1} << 62;
+// Pushes whose connection broke, staged in part, until the client comes again.
+inline constexpr std::size_t kAdriftMax = 64;
+inline constexpr std::uint64_t kAdriftBytesMax = std::uint64_t{16} << 30;
+inline constexpr Duration kAdriftFor = std::chrono::hours(1);
 
 struct Push {
   PeerId peer = 0;
+  ClientId client;
   Session session = 0;
   proto::FileSyncInit init;
   std::uint64_t staging = 0;
@@ -62,7 +67,9 @@ struct Push {
   Facts seen;
   std::unique_ptr<proto::SessionHash> hash;
   std::deque<proto::FileSyncData> unwritten;
-  bool duplicate = false;  // the receipt is known: data is swallowed
+  bool duplicate = false;  // the receipt is known, or will be: data is swallowed
+  bool resumed = false;    // what is there of it came over an earlier connection
+  Time left_at{};          // adrift: since when
   bool started = false;    // the staging file is made
   bool busy = false;       // a job has `file` and `base_file`
   bool checked = false;    // CheckHash came and fits
@@ -214,12 +221,20 @@ struct Service::Impl {
   void push(Peer& peer, Session session, proto::FileSyncInit init);
   void push_data(Peer& peer, Session session, proto::FileSyncData data);
   void push_check(Peer& peer, Session session, const proto::FileSyncCheckHash& check);
-  void push_jobs(Peer& peer);
-  void push_job(PeerId peer, const std::shared_ptr<Push>& push);
-  void drop_push(Peer& peer, Session session);
-  void discard(const std::shared_ptr<Push>& push);
-  void push_refused(PeerId peer, const std::shared_ptr<Push>& push, const Error& error);
+  void push_jobs(const std::shared_ptr<Push>& push);
+  void push_job(const std::shared_ptr<Push>& push);
+  void push_refused(const std::shared_ptr<Push>& push, const Error& error);
   Result<> check_push(const proto::FileSyncInit& init, Push& push) const;
+
+  // ---- push_ends.cpp
+  void drop_push(Peer& peer, Session session);
+  void leave_push(Peer& peer, Session session);
+  void unqueue(const std::shared_ptr<Push>& push);
+  void discard(const std::shared_ptr<Push>& push);
+  std::shared_ptr<Push> take_adrift(ClientId client, const proto::FileSyncInit& init);
+  void leave_elsewhere(const Peer& peer, OpId operation);
+  void bound_adrift();
+  void drop_adrift();
 
   // ---- batches.cpp
   void mutate(Peer& peer, Session session, proto::Mutate request);
@@ -266,6 +281,10 @@ struct Service::Impl {
   std::vector<std::function<void(bool)>> sync_waiters;
   bool checkpointing = false;
   void checkpoint_if_due();
+
+  // Pushes.
+  std::set<std::pair<ClientId, OpId>> landing;  // checked, without a receipt yet
+  std::vector<std::shared_ptr<Push>> adrift;    // without a connection, oldest first
 
   // Mutations.
   std::deque<std::shared_ptr<Mutation>> queue;

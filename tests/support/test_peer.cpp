@@ -102,6 +102,11 @@ void TestPeer::raw(ByteView bytes) {
   if (!closed_) world_.service->received(peer_, bytes);
 }
 
+void TestPeer::unplug() {
+  if (!closed_ && world_.service) world_.service->disconnected(peer_);
+  closed_ = true;
+}
+
 bool TestPeer::exchange() {
   if (closed_ || !world_.service) return false;
   bool moved = false;

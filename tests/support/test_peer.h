@@ -102,6 +102,9 @@ class TestPeer {
     return std::nullopt;
   }
   bool closed() const { return closed_; }
+  bool exchange();  // true when bytes moved
+  /// The cable is pulled.
+  void unplug();
 
   // ---- whole conversations
   std::map<std::string, proto::Entry> list(EntryId folder, std::uint32_t budget = 0);
@@ -126,7 +129,6 @@ class TestPeer {
 
  private:
   friend class ServedTree;
-  bool exchange();  // true when bytes moved
 
   ServedTree& world_;
   ClientId client_;
