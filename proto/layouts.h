@@ -323,4 +323,66 @@ void fields(V& v, Seen<V, StatFsResponse>& m) {
   v.number(m.bytes_available);
 }
 
+// ---- history
+
+/// Names with slashes between them, or nothing.
+inline bool valid_path(std::string_view path) {
+  for (std::size_t at = 0; !path.empty() && at <= path.size();) {
+    const auto end = std::min(path.find('/', at), path.size());
+    if (!valid_name(path.substr(at, end - at))) return false;
+    at = end + 1;
+  }
+  return true;
+}
+
+template <class V>
+void path(V& v, Seen<V, std::string>& text) {
+  v.text(text, kPathMax, "a path");
+  v.check(valid_path(text), "a path");
+}
+
+template <class V>
+void fields(V& v, Seen<V, History>& m) {
+  v.id(m.entry);
+  path(v, m.path);
+}
+
+template <class V>
+void fields(V& v, Seen<V, KeptVersion>& m) {
+  v.sized([&m](V& in) {
+    in.id(m.version);
+    in.choice(m.kind, EntryKind::file, EntryKind::symlink, "the kind of an entry");
+    in.flag(m.deleted);
+    size(in, m.size);
+    in.number(m.mtime);
+    in.number(m.when);
+    in.id(m.by);
+    in.text(m.client_name, kClientNameMax, "a client's name");
+    path(in, m.path);
+  });
+}
+/// The least that a KeptVersion can be.
+inline constexpr std::size_t kKeptVersionLeast = 50;
+
+template <class V>
+void fields(V& v, Seen<V, HistoryPage>& m) {
+  v.flag(m.end);
+  v.list(m.versions, kKeptVersionLeast, kMessageMax, "the number of versions",
+         [](V& in, Seen<V, KeptVersion>& version) { fields(in, version); });
+}
+
+template <class V>
+void fields(V& v, Seen<V, Restore>& m) {
+  v.id(m.entry);
+  path(v, m.path);
+  v.id(m.version);
+}
+
+template <class V>
+void fields(V& v, Seen<V, RestoreResponse>& m) {
+  v.id(m.entry);
+  v.id(m.content_version);
+  v.id(m.sequence);
+}
+
 }  // namespace ebb::proto

@@ -24,6 +24,7 @@ namespace ebb::proto {
 
 inline constexpr std::size_t kNameMax = 255;
 inline constexpr std::size_t kTargetMax = 4095;    // of a symlink
+inline constexpr std::size_t kPathMax = 32767;     // names with slashes between them
 inline constexpr std::size_t kSentenceMax = 1024;  // longer ones are cut when sent
 inline constexpr std::size_t kClientNameMax = 64;
 inline constexpr std::size_t kProofMax = 1024;
@@ -337,13 +338,61 @@ struct StatFsResponse {
   friend bool operator==(const StatFsResponse&, const StatFsResponse&) = default;
 };
 
+/// Asks for the kept versions of an entry, wherever it was, and of a path, whatever stood there;
+/// either may be left out.
+struct History {
+  static constexpr Type type = Type::history;
+  EntryId entry{};
+  std::string path{};  // from the root
+  friend bool operator==(const History&, const History&) = default;
+};
+
+struct KeptVersion {
+  Version version{};  // of the content
+  EntryKind kind = EntryKind::file;
+  bool deleted = false;  // else replaced
+  std::uint64_t size = 0;
+  WallNs mtime = 0;
+  WallNs when = 0;  // it was deleted or replaced
+  ClientId by{};
+  std::string client_name{};
+  std::string path{};  // where it stood
+  friend bool operator==(const KeptVersion&, const KeptVersion&) = default;
+};
+
+/// Part of the answer to History, newest first; the last one of the session has `end`.
+struct HistoryPage {
+  static constexpr Type type = Type::history_page;
+  bool end = false;
+  std::vector<KeptVersion> versions{};
+  friend bool operator==(const HistoryPage&, const HistoryPage&) = default;
+};
+
+/// A kept version comes back as a change of the server's own; which one: `version`, or the newest
+/// of what History tells.
+struct Restore {
+  static constexpr Type type = Type::restore;
+  EntryId entry{};
+  std::string path{};
+  Version version{};
+  friend bool operator==(const Restore&, const Restore&) = default;
+};
+
+struct RestoreResponse {
+  static constexpr Type type = Type::restore_response;
+  EntryId entry{};
+  Version content_version{};
+  Seq sequence{};
+  friend bool operator==(const RestoreResponse&, const RestoreResponse&) = default;
+};
+
 // ---- all of them
 
-using Body =
-    std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse, FileSyncInit,
-                 FileSyncInitResponse, FileSyncData, FileSyncCheckHash, FileSyncCheckHashResponse,
-                 FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
-                 WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse>;
+using Body = std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse,
+                          FileSyncInit, FileSyncInitResponse, FileSyncData, FileSyncCheckHash,
+                          FileSyncCheckHashResponse, FileSyncFinish, Pull, Cancel, List, ListPage,
+                          Mutate, MutateResponse, Watch, WatchResponse, Change, Stat, StatResponse,
+                          StatFs, StatFsResponse, History, HistoryPage, Restore, RestoreResponse>;
 
 struct Message {
   std::uint32_t session = 0;

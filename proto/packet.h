@@ -41,6 +41,10 @@ enum class Type : std::uint8_t {
   stat_response = 43,
   stat_fs = 44,
   stat_fs_response = 45,
+  history = 46,
+  history_page = 47,
+  restore = 48,
+  restore_response = 49,
 };
 
 /// The version of every message's layout as this code writes and reads it.

@@ -145,6 +145,18 @@ struct NodeStatus {
   Version version;
 };
 
+/// A version that the server keeps of what was overwritten or deleted.
+struct KeptVersion {
+  std::string path;  // where it stood
+  Version version;
+  Kind kind = Kind::none;
+  bool deleted = false;  // else replaced
+  std::uint64_t size = 0;
+  WallNs mtime = 0;
+  WallNs when = 0;
+  std::string by;
+};
+
 struct ClientStatus {
   bool connected = false;
   std::string problem;  // why not, where it is known
@@ -260,6 +272,10 @@ class Client {
   };
   std::vector<Waiting> queue(std::size_t most);
   std::string path_of(NodeId node);
+  /// What the server keeps of this path, which may name nothing now; newest first.
+  Ticket history(std::string_view path, Reply<std::vector<KeptVersion>> reply);
+  /// Brings a kept version back, on the server; none = the newest.
+  Ticket restore(std::string_view path, Version version, Reply<> reply);
 
  private:
   struct Impl;

@@ -127,6 +127,17 @@ std::vector<Client::Waiting> Client::queue(std::size_t most) {
   return out;
 }
 
+Ticket Client::history(std::string_view path, Reply<std::vector<KeptVersion>> reply) {
+  Section section(*impl_);
+  return impl_->kept_versions.history(std::string(path), std::move(reply));
+}
+
+Ticket Client::restore(std::string_view path, Version version, Reply<> reply) {
+  Section section(*impl_);
+  if (auto fine = impl_->writable(); !fine) return impl_->answer(reply, std::move(fine)), 0;
+  return impl_->kept_versions.restore(std::string(path), version, std::move(reply));
+}
+
 std::string Client::path_of(NodeId node) {
   Section section(*impl_);
   return impl_->tree->path(node);

@@ -14,6 +14,7 @@ Core::Core(ClientSeams client_seams, ClientOptions client_options)
       watching(*this),
       listings(*this),
       stats(*this),
+      kept_versions(*this),
       pulls(*this),
       pushes(*this),
       transitions(*this) {}

@@ -21,6 +21,7 @@
 #include "fusefs/core/garbage.h"
 #include "fusefs/core/handles.h"
 #include "fusefs/core/inodes.h"
+#include "fusefs/core/kept_versions.h"
 #include "fusefs/core/link.h"
 #include "fusefs/core/listings.h"
 #include "fusefs/core/lock.h"
@@ -83,6 +84,7 @@ struct Core {
   Watching watching;
   Listings listings;
   Stats stats;
+  KeptVersions kept_versions;
   Pulls pulls;
   Pushes pushes;
   Transitions transitions;

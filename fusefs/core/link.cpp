@@ -123,6 +123,7 @@ void Link::down(const Error& why) {
   core_.watching.lost();
   core_.listings.lost();
   core_.stats.lost();
+  core_.kept_versions.lost();
   core_.pulls.lost();
   core_.pushes.lost();
   if (away()) {

@@ -17,6 +17,10 @@ int set_status_command(Console& console, const std::vector<std::string>& paths,
 int wait_command(Console& console, const std::vector<std::string>& paths,
                  std::optional<double> seconds);
 int sync_command(Console& console, const std::vector<std::string>& paths);
+/// Without versions: says so.
+int history_command(Console& console, const std::vector<std::string>& paths, bool json);
+/// PATH or PATH@VERSION.
+int restore_command(Console& console, const std::vector<std::string>& paths);
 int check_command(Console& console, const std::string& state_folder);
 
 // ---- shared by them

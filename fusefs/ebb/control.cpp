@@ -68,6 +68,17 @@ Json to_json(const ClientStatus& status) {
           {"conflicts", status.conflicts}, {"errors", status.errors},   {"pulls", status.pulls}};
 }
 
+Json to_json(const KeptVersion& version) {
+  return {{"path", bytes_to_json(version.path)},
+          {"version", version.version.value},
+          {"kind", word(version.kind)},
+          {"event", version.deleted ? "deleted" : "replaced"},
+          {"size", version.size},
+          {"mtime", version.mtime},
+          {"when", version.when},
+          {"by", version.by}};
+}
+
 std::string to_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

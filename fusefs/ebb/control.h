@@ -11,6 +11,8 @@
 //     that was all set path to                -> answered when the transition has ended wait path
 //     -> answered when nothing there is waiting any more queue                      -> waiting:
 //     [{path, seconds}...]
+//     history path               -> versions: [{path, version, kind, event, size, mtime, when,
+//     by}...] restore path version       -> answered when it is back
 //
 // An entry: kind, status, state, reason, size, bytes_here, version, pin.  Whoever hangs up during
 // set or wait gives up waiting; what a set has begun goes on.
@@ -42,6 +44,7 @@ std::string bytes_from_json(std::string_view text);
 std::string_view word(Kind kind);
 Json to_json(const NodeStatus& status);
 Json to_json(const ClientStatus& status);
+Json to_json(const KeptVersion& version);
 
 /// One line, newline included.  Never throws.
 std::string to_line(const Json& json);

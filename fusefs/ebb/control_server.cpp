@@ -30,6 +30,15 @@ Json error_json(std::string_view sentence, int number) {
   return {{"error", sentence}, {"errno", number}};
 }
 
+Json versions_json(const std::vector<KeptVersion>& versions) {
+  Json list = Json::array();
+  for (const auto& version : versions) {
+    if (list.size() == kEntriesMax) break;
+    list.push_back(to_json(version));
+  }
+  return {{"versions", list}};
+}
+
 bool may_speak(Socket& socket) {
   ucred who{};
   socklen_t size = sizeof who;
@@ -84,6 +93,13 @@ class ControlServer::Peer : public std::enable_shared_from_this<Peer> {
   void dispatch(const std::string& what, const Json& request) {
     if (what == "mount") return answer(mount_json());
     if (what == "queue") return answer(queue_json());
+    if (what == "history") return history(bytes_from_json(request.value("path", "")));
+    if (what == "restore") {
+      const Version version(request.value("version", std::uint64_t{0}));
+      const std::string path = bytes_from_json(request.value("path", ""));
+      return wait_for(
+          [&](Reply<> reply) { return client_.restore(path, version, std::move(reply)); });
+    }
     const auto node = client_.find(bytes_from_json(request.value("path", "")));
     if (!node) return answer(error_json(node.error()));
     if (what == "status") {
@@ -128,6 +144,18 @@ class ControlServer::Peer : public std::enable_shared_from_this<Peer> {
             self->ticket_ = 0;
             self->answer(handle ? self->page(*handle, cookie) : error_json(handle.error()));
             if (handle) self->client_.close_folder(*handle);
+          });
+        });
+    watch();
+  }
+
+  /// Of a path that may name nothing now.
+  void history(const std::string& path) {
+    ticket_ = client_.history(
+        path, [self = shared_from_this()](const Result<std::vector<KeptVersion>>& found) {
+          asio::post(self->io_, [self, found] {
+            self->ticket_ = 0;
+            self->answer(found ? versions_json(*found) : error_json(found.error()));
           });
         });
     watch();

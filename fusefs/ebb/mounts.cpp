@@ -137,4 +137,22 @@ Outcome<Place> place_of(const std::string& path) {
   return Place{*mount, whole};
 }
 
+Outcome<Place> former_place_of(const std::string& path) {
+  std::string there = path;
+  std::string gone;
+  struct stat st {};
+  while (!there.empty() && ::lstat(there.c_str(), &st) != 0 &&
+         (errno == ENOENT || errno == ENOTDIR || errno == EHOSTDOWN || errno == ETIMEDOUT)) {
+    while (there.size() > 1 && there.back() == '/') there.pop_back();
+    const auto slash = there.rfind('/');
+    gone =
+        there.substr(slash == std::string::npos ? 0 : slash + 1) + (gone.empty() ? "" : "/" + gone);
+    there = slash == std::string::npos ? "." : slash == 0 ? "/" : there.substr(0, slash);
+  }
+  auto place = place_of(there);
+  if (!place || gone.empty()) return place;
+  place->path += (place->path.empty() ? "" : "/") + gone;
+  return place;
+}
+
 }  // namespace ebb::fusefs

@@ -44,5 +44,8 @@ struct Place {
   std::string path;  // beneath the tree's root, no slash at the start; empty: the root
 };
 Outcome<Place> place_of(const std::string& path);
+/// The same of a path that may name nothing any more, whose folders may be gone, too, or that only
+/// the server knows.
+Outcome<Place> former_place_of(const std::string& path);
 
 }  // namespace ebb::fusefs

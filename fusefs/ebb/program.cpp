@@ -67,6 +67,20 @@ CLI::App* add_sync(CLI::App& app, CommandLine& line) {
   return sync;
 }
 
+CLI::App* add_history(CLI::App& app, CommandLine& line) {
+  auto* history = app.add_subcommand("history", "Show what the server keeps of former contents");
+  history->add_option("PATH", line.paths, "in a mount; may be deleted")->required();
+  history->add_flag("--json", line.json, "one JSON object a line");
+  return history;
+}
+
+CLI::App* add_restore(CLI::App& app, CommandLine& line) {
+  auto* restore = app.add_subcommand("restore", "Bring a former content back");
+  restore->add_option("PATH", line.paths, "PATH[@VERSION]; without VERSION the newest that is kept")
+      ->required();
+  return restore;
+}
+
 CLI::App* add_check(CLI::App& app, CommandLine& line) {
   auto* check = app.add_subcommand("check", "Check a state folder that is not mounted");
   check->add_option("STATE_DIR", line.state_folder, "the state folder")->required();
@@ -92,6 +106,8 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   const auto* show = add_status(app, line);
   const auto* wait = add_wait(app, line);
   const auto* sync = add_sync(app, line);
+  const auto* history = add_history(app, line);
+  const auto* restore = add_restore(app, line);
   const auto* check = add_check(app, line);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
@@ -105,6 +121,8 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   if (show->parsed()) return status(console, line, show->count("--to") != 0);
   if (wait->parsed()) return wait_command(console, line.paths, line.seconds);
   if (sync->parsed()) return sync_command(console, line.paths);
+  if (history->parsed()) return history_command(console, line.paths, line.json);
+  if (restore->parsed()) return restore_command(console, line.paths);
   if (check->parsed()) return check_command(console, line.state_folder);
   return usage(console, "no command");
 }

@@ -24,6 +24,7 @@ Result<> sync_contents(Depot& depot, const Batch& batch) {
   for (const auto& mutation : batch) {
     staged = staged || mutation->intent.staging != 0;
     if (mutation->push && mutation->push->file) files.push_back(mutation->push->file.get());
+    if (mutation->file) files.push_back(mutation->file.get());
   }
   if (files.size() > kSyncEach) return depot.sync_all();
   for (auto* file : files) {
@@ -71,6 +72,7 @@ Result<> perform_all(Depot& depot, store::Store& store, Batch& batch) {
       if (landed.error().code == Errc::lost) break;
     }
     if (mutation->push) mutation->push->file.reset();
+    mutation->file.reset();
   }
   return sync_names(depot, batch);
 }
@@ -249,6 +251,11 @@ bool Service::Impl::prepare(const std::shared_ptr<Mutation>& mutation) {
     mutation->error = ok.error();
     return false;
   }
+  if (auto full = history_refusal(mutation->intent)) {
+    mutation->error = std::move(*full);
+    history_short = true;
+    return false;
+  }
   auto planned = plan(*tree, mutation->intent);
   if (!planned) {
     mutation->error = planned.error();
@@ -325,8 +332,9 @@ Result<> Service::Impl::account_all(Batch& batch) {
       if (auto ok = erase_intent(tx, *store, mutation->intent.sequence); !ok) return ok;
       continue;
     }
-    auto receipt = account(tx, *store, *tree, *log, *receipts, mutation->intent, *mutation->landed);
+    auto receipt = account(tx, books(), mutation->intent, mutation->plan, *mutation->landed);
     if (!receipt) return pass(receipt.error());
+    if (auto ok = note_deletions(tx, *mutation); !ok) return ok;
     mutation->receipt = *receipt;
     if (auto ok = receipts->forget(tx, mutation->intent.client, mutation->intent.answered); !ok) {
       return ok;
@@ -361,6 +369,7 @@ void Service::Impl::batch_performed(Batch batch, Result<> outcome) {
   batch_running = false;
   batches_ended = batches_begun;
   if (readings.empty()) changed_in.clear();
+  if (history->bytes() > options.history_max) expire_history(options.history_max);
   for (auto& [folder, reading] : readings) {
     if (std::exchange(reading.behind_batch, false)) read_folder(folder);
   }
@@ -389,10 +398,12 @@ void Service::Impl::answer(const std::shared_ptr<Mutation>& mutation) {
   if (mutation->error) {
     const Errc code = errc_of(*mutation->error);
     if (code == Errc::moved_on || code == Errc::exists) ++conflicts;
+    if (code == Errc::no_space) make_room();
   }
   if (mutation->push && !mutation->push->duplicate) {
     landing.erase({mutation->intent.client, mutation->intent.operation});
   }
+  if (mutation->then) mutation->then(*mutation);
   if (Peer* peer = find(mutation->peer)) {
     peer->mutations -= std::min<std::size_t>(peer->mutations, 1);
     mutation->push ? answer_push(*peer, *mutation) : answer_mutate(*peer, *mutation);

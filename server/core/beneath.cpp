@@ -207,6 +207,7 @@ Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_at
   facts.size = facts.kind == EntryKind::folder ? 0 : raw.stx_size;
   facts.links = facts.kind == EntryKind::folder ? 1 : raw.stx_nlink;
   facts.ctime = nanoseconds(raw.stx_ctime);
+  facts.allocated = raw.stx_blocks * 512;
   facts.attributes.mode = raw.stx_mode & 07777u;
   facts.attributes.uid = raw.stx_uid;
   facts.attributes.gid = raw.stx_gid;

@@ -26,6 +26,6 @@ T from_cell(const store::Cell& cell) {
 }
 
 /// Keys of Table::settings on the server; each cell is one u64.
-enum class Setting : std::uint64_t { log_floor = 1, clients = 2 };
+enum class Setting : std::uint64_t { log_floor = 1, clients = 2, history_bytes = 16 };
 
 }  // namespace ebb::server

@@ -195,14 +195,26 @@ bool definite(const Error& error) {
 }
 
 /// What is in staging under the intent's number: our content goes, what an exchange brought out is
-/// kept.
-Result<bool> clear_staging(Depot& depot, const Intent& intent) {
+/// kept: its name in history.
+Result<std::string> clear_staging(Depot& depot, const Intent& intent) {
   auto left = depot.staged(intent.staging);
-  if (!left) return is_errno(left.error(), ENOENT) ? Result<bool>(false) : pass(left.error());
-  const bool ours = left->identity == intent.staged;
-  auto ok = ours ? depot.unstage(intent.staging) : depot.keep(intent.staging, intent.sequence);
-  if (!ok) return pass(ok.error());
-  return !ours;
+  if (!left) {
+    return is_errno(left.error(), ENOENT) ? Result<std::string>("") : pass(left.error());
+  }
+  if (left->identity != intent.staged) return depot.keep(intent.staging, intent.sequence);
+  auto ok = depot.unstage(intent.staging);
+  return ok ? Result<std::string>("") : pass(ok.error());
+}
+
+/// Writes down what a change that a crash cut short has put into history.
+Result<> note_kept(Depot& depot, const std::string& name, Landed& done) {
+  if (name.empty()) return {};
+  auto facts = depot.stat_kept(name);
+  if (!facts) return pass(facts.error());
+  done.kept = true;
+  done.kept_as = name;
+  done.kept_bytes = facts->allocated;
+  return {};
 }
 
 Result<std::optional<Landed>> recover_landing(Depot& depot, const Intent& intent, const Plan& plan,
@@ -212,7 +224,12 @@ Result<std::optional<Landed>> recover_landing(Depot& depot, const Intent& intent
   auto kept = clear_staging(depot, intent);
   if (!kept) return pass(kept.error());
   if (!*landed) return std::optional<Landed>();
-  done.kept = *kept;
+  if (kept->empty() && intent.deed == Deed::land_over) {
+    auto found = find_kept(depot, intent.sequence, plan.seen.identity);
+    if (!found) return pass(found.error());
+    if (*found) *kept = std::move(**found);
+  }
+  if (auto ok = note_kept(depot, *kept, done); !ok) return pass(ok.error());
   for (const auto& other : plan.others) {
     (void)depot.unstage(intent.staging | kLinkStaging);
     (void)depot.land_link(plan.at, other, plan.seen, intent.staging | kLinkStaging,
@@ -240,6 +257,11 @@ Result<std::optional<Landed>> recover_step(Depot& depot, const Intent& intent, c
     case Deed::remove: {
       stood = stands(depot, plan.at, plan.seen.identity);
       if (stood) stood = !*stood;
+      if (!stood || !*stood) break;
+      auto found = find_kept(depot, intent.sequence, plan.seen.identity);
+      if (!found) return pass(found.error());
+      if (!*found) break;
+      if (auto ok = note_kept(depot, **found, done); !ok) return pass(ok.error());
       break;
     }
     case Deed::set_attributes: {
@@ -289,8 +311,9 @@ Result<std::optional<Landed>> recover(Depot& depot, const Intent& intent, const 
 
 namespace {
 
+/// What the server does by itself, for whomever, is nobody's operation.
 Origin origin_of(const Intent& intent) {
-  return {intent.client, intent.operation};
+  return intent.operation ? Origin{intent.client, intent.operation} : Origin{};
 }
 
 /// What another program had done to the entry before our step, then what our step did.
@@ -357,26 +380,27 @@ Result<Seq> account_removed(store::Transaction& tx, store::Store& store, Tree& t
   return ok ? gone : Result<Seq>(pass(ok.error()));
 }
 
-struct HistoryCell {
-  Le<std::uint64_t> entry;            //  0
-  Le<std::uint64_t> content_version;  //  8
-  Le<std::uint64_t> size;             // 16
-  Le<std::uint64_t> client;           // 24  whose change put it there
-  Le<std::uint64_t> operation;        // 32
-};
-
-Result<> note_history(store::Transaction& tx, const Tree& tree, const Intent& intent,
-                      const Landed& landed) {
-  if (!landed.kept) return {};
-  HistoryCell cell{};
-  cell.entry = intent.entry.value;
-  if (auto entry = tree.entry(intent.entry)) cell.content_version = entry->content_version.value;
-  cell.size = landed.before.size;
-  cell.client = intent.client.value;
-  cell.operation = intent.operation.value;
-  store::Cell raw{};
-  std::memcpy(raw.data(), &cell, sizeof cell);
-  return tx.put_cell(Table::history, intent.entry.index(), intent.sequence, raw);
+/// What the change has put into history, or has taken away without keeping anything.
+std::optional<Kept> kept_by(const Books& books, const Intent& intent, const Plan& plan,
+                            const Landed& landed) {
+  const bool removed = intent.deed == Deed::remove;
+  if (!removed && !landed.kept) return std::nullopt;
+  Kept kept;
+  kept.number = intent.sequence;
+  kept.path = path_of(plan.at);
+  kept.kind = landed.before.kind;
+  kept.deleted = removed;
+  kept.entry = EntryId{intent.entry.value};
+  if (auto entry = books.tree.entry(intent.entry)) kept.version = entry->content_version;
+  kept.size = landed.before.size;
+  kept.bytes = landed.kept_bytes;
+  kept.mode = landed.before.attributes.mode;
+  kept.mtime = landed.before.attributes.mtime;
+  kept.when = books.now;
+  kept.client = intent.client;
+  kept.client_name = books.receipts.name(intent.client);
+  kept.file = landed.kept_as;
+  return kept;
 }
 
 Result<Seq> account_step(store::Transaction& tx, store::Store& store, Tree& tree, ChangeLog& log,
@@ -405,24 +429,29 @@ Result<Seq> account_step(store::Transaction& tx, store::Store& store, Tree& tree
 
 }  // namespace
 
-Result<Receipt> account(store::Transaction& tx, store::Store& store, Tree& tree, ChangeLog& log,
-                        Receipts& receipts, const Intent& intent, const Landed& landed) {
-  if (auto ok = note_history(tx, tree, intent, landed); !ok) return pass(ok.error());
+Result<Receipt> account(store::Transaction& tx, const Books& books, const Intent& intent,
+                        const Plan& plan, const Landed& landed) {
+  auto kept = kept_by(books, intent, plan, landed);
   NodeId id = intent.entry;
-  auto sequence = account_step(tx, store, tree, log, intent, landed, id);
+  auto sequence = account_step(tx, books.store, books.tree, books.log, intent, landed, id);
   if (!sequence) return pass(sequence.error());
   Receipt receipt;
   receipt.entry = EntryId{id.value};
   receipt.sequence = *sequence;
   receipt.hash = intent.hash;
-  if (auto entry = tree.entry(id)) {
+  if (auto entry = books.tree.entry(id)) {
     receipt.content_version = entry->content_version;
     receipt.attributes_version = entry->attributes_version;
   }
-  if (auto ok = receipts.put(tx, intent.client, intent.operation, receipt); !ok) {
-    return pass(ok.error());
+  if (kept) {
+    if (!kept->deleted) kept->after = receipt.content_version;
+    if (auto ok = books.history.note(tx, *kept); !ok) return pass(ok.error());
   }
-  if (auto ok = erase_intent(tx, store, intent.sequence); !ok) return pass(ok.error());
+  if (intent.operation) {
+    auto ok = books.receipts.put(tx, intent.client, intent.operation, receipt);
+    if (!ok) return pass(ok.error());
+  }
+  if (auto ok = erase_intent(tx, books.store, intent.sequence); !ok) return pass(ok.error());
   return receipt;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "server/core/history.h"
 #include "server/core/intents.h"
 #include "server/core/receipts.h"
 #include "server/core/tree.h"
@@ -34,9 +35,20 @@ Result<> check_versions(const Tree& tree, const Intent& intent, const Seen& seen
 /// nobody knows: only recover() at the next start does.
 Result<Landed> perform(Depot& depot, const Intent& intent, const Plan& plan);
 
-/// In one transaction: the record, the log of changes, the receipt, and the end of the intent.
-Result<Receipt> account(store::Transaction& tx, store::Store& store, Tree& tree, ChangeLog& log,
-                        Receipts& receipts, const Intent& intent, const Landed& landed);
+/// Where a change is written down.
+struct Books {
+  store::Store& store;
+  Tree& tree;
+  ChangeLog& log;
+  Receipts& receipts;
+  History& history;
+  WallNs now;
+};
+
+/// In one transaction: the record, the log of changes, what is kept, the receipt, and the end of
+/// the intent.
+Result<Receipt> account(store::Transaction& tx, const Books& books, const Intent& intent,
+                        const Plan& plan, const Landed& landed);
 
 /// At the start, before anything else happens: completes what had begun to land; clears what had
 /// not (none). Blocks.

@@ -41,6 +41,26 @@ bool removable(const Facts& now, const Facts& seen) {
   return untouched(now, seen) || (same_content(now, seen) && now.links != seen.links);
 }
 
+std::string kept_name(std::uint64_t number, int count) {
+  return count > 1 ? fmt::format("{:016x}-{}", number, count) : fmt::format("{:016x}", number);
+}
+
+Result<std::optional<std::string>> find_kept(Depot& depot, std::uint64_t number,
+                                             const Identity& identity) {
+  for (int count = 1; count <= kKeptOfOneNumber; ++count) {
+    const std::string name = kept_name(number, count);
+    auto facts = depot.stat_kept(name);
+    if (!facts && !is_errno(facts.error(), ENOENT)) return pass(facts.error());
+    if (!facts) break;
+    if (facts->identity == identity) return std::optional(name);
+  }
+  return std::optional<std::string>();
+}
+
+std::string path_of(const Spot& spot) {
+  return spot.folder.path.empty() ? spot.name : spot.folder.path + "/" + spot.name;
+}
+
 std::string conflict_name(const std::string& name, const std::string& host, WallNs when,
                           int count) {
   const auto dot = name.rfind('.');

@@ -43,7 +43,8 @@ struct Facts {
   std::uint32_t links = 1;
   WallNs ctime = 0;
   proto::Attributes attributes;
-  std::string target;  // symlink
+  std::string target;           // symlink
+  std::uint64_t allocated = 0;  // bytes on the disk, as of a look at it
 };
 /// True when nobody can have touched the entry between the two looks.
 bool untouched(const Facts& a, const Facts& b);
@@ -121,7 +122,9 @@ struct Landed {
   /// Another program changed the entry at the last moment; what it wrote stands under this name
   /// beside it.
   std::string conflict_name;
-  bool kept = false;  // what came out is in history under the number given
+  bool kept = false;    // what came out is in history under the number given
+  std::string kept_as;  // its name there
+  std::uint64_t kept_bytes = 0;
 };
 
 class Depot {
@@ -147,8 +150,15 @@ class Depot {
   /// No error when it is not there.
   virtual Result<> unstage(std::uint64_t number) = 0;
   virtual Result<std::vector<std::uint64_t>> list_staged() = 0;
-  /// Something in staging that must not be lost goes to history.
-  virtual Result<> keep(std::uint64_t number, std::uint64_t history) = 0;
+  /// Something in staging that must not be lost goes to history.  Its name there; empty: there was
+  /// nothing.
+  virtual Result<std::string> keep(std::uint64_t number, std::uint64_t history) = 0;
+
+  // ---- history: files and symlinks under names that kept_name() makes
+  virtual Result<Facts> stat_kept(const std::string& name) = 0;
+  virtual Result<std::unique_ptr<DepotFile>> open_kept(const std::string& name) = 0;
+  /// No error when it is not there.
+  virtual Result<> drop_kept(const std::string& name) = 0;
 
   // ---- landing: each one step that a crash leaves done or not done
   /// A name that nothing holds: else EEXIST.
@@ -178,6 +188,17 @@ class Depot {
   virtual Result<> sync_folder(const FolderRef& folder) = 0;
   virtual Result<> sync_all() = 0;  // everything: contents, names, history
 };
+
+/// 16 hex digits, and from the second of the same number on "-2" ...: a number comes again where
+/// the database was taken back to an older state, and nothing in history is overwritten.
+std::string kept_name(std::uint64_t number, int count = 1);
+inline constexpr int kKeptOfOneNumber = 1000;
+/// What is in history under the number and is this entry; none: nothing.
+Result<std::optional<std::string>> find_kept(Depot& depot, std::uint64_t number,
+                                             const Identity& identity);
+
+/// From the root.
+std::string path_of(const Spot& spot);
 
 /// `NAME.conflict-HOST-YYYYMMDD-HHMMSS.EXT` of at most 255 bytes, cut at a character; `count` above
 /// 1 adds "-2" …

@@ -155,14 +155,19 @@ Result<std::unique_ptr<DepotFile>> DirectoryDepot::open(const Spot& spot) {
   if (auto ok = check_spot(spot); !ok) return pass(ok.error());
   auto folder = folder_of(spot.folder);
   if (!folder) return pass(folder.error());
-  auto entry = entry_of(*folder, spot.name);
+  return open_file(*folder, spot.name);
+}
+
+Result<std::unique_ptr<DepotFile>> DirectoryDepot::open_file(const Fd& folder,
+                                                             const std::string& name) const {
+  auto entry = entry_of(folder, name);
   if (!entry) return pass(entry.error());
   auto facts = facts_of(*entry, filesystem_, false);
   if (!facts) return pass(facts.error());
   // Only now that it is known to be no device or FIFO, whose open has effects of its own.
-  if (facts->kind != EntryKind::file) return fail(proto::Errc::not_regular, spot.name);
+  if (facts->kind != EntryKind::file) return fail(proto::Errc::not_regular, name);
   Fd fd(::open(entry->proc_path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return fail_errno(errno, spot.name);
+  if (!fd) return fail_errno(errno, name);
   return std::make_unique<ServedFile>(std::move(fd), filesystem_);
 }
 

@@ -34,7 +34,11 @@ class DirectoryDepot final : public Depot {
   Result<Facts> staged(std::uint64_t number) override;
   Result<> unstage(std::uint64_t number) override;
   Result<std::vector<std::uint64_t>> list_staged() override;
-  Result<> keep(std::uint64_t number, std::uint64_t history) override;
+  Result<std::string> keep(std::uint64_t number, std::uint64_t history) override;
+
+  Result<Facts> stat_kept(const std::string& name) override;
+  Result<std::unique_ptr<DepotFile>> open_kept(const std::string& name) override;
+  Result<> drop_kept(const std::string& name) override;
 
   Result<Landed> land_new(std::uint64_t number, const Spot& spot) override;
   Result<Landed> land_over(std::uint64_t number, const Spot& spot, const Facts& seen,
@@ -61,10 +65,15 @@ class DirectoryDepot final : public Depot {
   Result<Fd> folder_of(const FolderRef& folder) const;
   /// The entry of a name in an open folder, as O_PATH; a symlink stands for itself.
   Result<Fd> entry_of(const Fd& folder, const std::string& name) const;
+  Result<std::unique_ptr<DepotFile>> open_file(const Fd& folder, const std::string& name) const;
   Result<Facts> look(const Fd& folder, const std::string& name, bool with_attributes = true) const;
   /// An entry that must have this identity, else ENOENT.
   Result<Facts> expect(const Fd& folder, const std::string& name, const Identity& identity) const;
   Result<Fd> history_folder(std::uint64_t number) const;
+  /// Of something that may be there already: not made.
+  Result<Fd> folder_of_kept(const std::string& name) const;
+  Result<> beside(const Fd& from, const std::string& staged, const Fd& folder,
+                  const std::string& name, Landed& landed) const;
   Result<std::string> into_history(int folder, const std::string& name, std::uint64_t number) const;
   Result<> set_aside(std::uint64_t number, const Facts& before, const Fd& folder,
                      const std::string& name, std::uint64_t history, Landed& landed) const;

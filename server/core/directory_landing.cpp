@@ -33,6 +33,14 @@ Result<> move_name(int from_folder, const std::string& from, int to_folder, cons
   return fail_errno(errno, to);
 }
 
+bool same_inode(int folder_a, const std::string& a, int folder_b, const std::string& b) {
+  struct stat one {};
+  struct stat two {};
+  return ::fstatat(folder_a, a.c_str(), &one, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ::fstatat(folder_b, b.c_str(), &two, AT_SYMLINK_NOFOLLOW) == 0 &&
+         one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
 tl::unexpected<Error> moved_on(const std::string& name) {
   return fail(proto::Errc::moved_on, name);
 }
@@ -63,21 +71,61 @@ Result<std::string> DirectoryDepot::into_history(int folder, const std::string& 
     std::lock_guard lock(unsynced_mutex_);
     unsynced_history_.insert(static_cast<std::uint8_t>(number & 0xFF));
   }
-  // A number can come again after a power cut took the database back; nothing in history is
-  // overwritten.
-  std::string kept = number_name(number);
-  for (int count = 2;; ++count) {
+  for (int count = 1;; ++count) {
+    const std::string kept = kept_name(number, count);
     auto ok = move_name(folder, name, history->get(), kept, RENAME_NOREPLACE);
     if (ok) return kept;
-    if (!is_errno(ok.error(), EEXIST) || count == kConflictNamesTried) return pass(ok.error());
-    kept = fmt::format("{}-{}", number_name(number), count);
+    if (!is_errno(ok.error(), EEXIST) || count == kKeptOfOneNumber) return pass(ok.error());
+    // A further name of what is there already.
+    if (same_inode(folder, name, history->get(), kept)) {
+      if (::unlinkat(folder, name.c_str(), 0) != 0) return fail_errno(errno, name);
+      return kept;
+    }
   }
 }
 
-Result<> DirectoryDepot::keep(std::uint64_t number, std::uint64_t history) {
-  auto ok = into_history(staging_.get(), number_name(number), history);
-  if (ok || is_errno(ok.error(), ENOENT)) return {};
-  return pass(ok.error());
+Result<std::string> DirectoryDepot::keep(std::uint64_t number, std::uint64_t history) {
+  auto kept = into_history(staging_.get(), number_name(number), history);
+  if (!kept && is_errno(kept.error(), ENOENT)) return std::string();
+  return kept;
+}
+
+Result<Fd> DirectoryDepot::folder_of_kept(const std::string& name) const {
+  const auto number = parse_number(name.substr(0, 16));
+  if (!number || name.find('/') != std::string::npos) return fail_errno(ENOENT, name);
+  return open_beneath(history_.get(), fmt::format("{:02x}", *number & 0xFF),
+                      O_RDONLY | O_DIRECTORY);
+}
+
+Result<Facts> DirectoryDepot::stat_kept(const std::string& name) {
+  auto folder = folder_of_kept(name);
+  if (!folder) return pass(folder.error());
+  return look(*folder, name);
+}
+
+Result<std::unique_ptr<DepotFile>> DirectoryDepot::open_kept(const std::string& name) {
+  auto folder = folder_of_kept(name);
+  if (!folder) return pass(folder.error());
+  return open_file(*folder, name);
+}
+
+Result<> DirectoryDepot::drop_kept(const std::string& name) {
+  auto folder = folder_of_kept(name);
+  if (!folder) return is_errno(folder.error(), ENOENT) ? Result<>() : pass(folder.error());
+  if (::unlinkat(folder->get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return fail_errno(errno, name);
+}
+
+/// Under a conflict name, when it is not what was seen.
+Result<> DirectoryDepot::beside(const Fd& from, const std::string& staged, const Fd& folder,
+                                const std::string& name, Landed& landed) const {
+  for (int count = 1; count <= kConflictNamesTried; ++count) {
+    const std::string other = conflict_name(name, "server", wall_now(), count);
+    auto ok = move_name(from.get(), staged, folder.get(), other, RENAME_NOREPLACE);
+    if (ok) landed.conflict_name = other;
+    if (ok || !is_errno(ok.error(), EEXIST)) return ok;
+  }
+  return fail_errno(EEXIST, name);
 }
 
 /// What an exchange brought into staging: to history, or beside the name when it is not what was
@@ -89,16 +137,13 @@ Result<> DirectoryDepot::set_aside(std::uint64_t number, const Facts& before, co
   auto out = look(staging_, staged, false);
   if (out && same_content(*out, before)) {
     auto kept = into_history(staging_.get(), staged, history);
-    landed.kept = kept.has_value();
-    return kept ? Result<>() : pass(kept.error());
+    if (!kept) return pass(kept.error());
+    landed.kept = true;
+    landed.kept_as = std::move(*kept);
+    landed.kept_bytes = out->allocated;
+    return {};
   }
-  for (int count = 1; count <= kConflictNamesTried; ++count) {
-    const std::string beside = conflict_name(name, "server", wall_now(), count);
-    auto ok = move_name(staging_.get(), staged, folder.get(), beside, RENAME_NOREPLACE);
-    if (ok) landed.conflict_name = beside;
-    if (ok || !is_errno(ok.error(), EEXIST)) return ok;
-  }
-  return fail_errno(EEXIST, name);
+  return beside(staging_, staged, folder, name, landed);
 }
 
 // ---- landing
@@ -147,7 +192,7 @@ Result<Landed> DirectoryDepot::land_without_exchange(std::uint64_t number, const
                                                      std::uint64_t history) const {
   auto kept = history_folder(history);
   if (!kept) return pass(kept.error());
-  const std::string kept_name = number_name(history);
+  const std::string kept_name = server::kept_name(history);
   if (::linkat(folder.get(), name.c_str(), kept->get(), kept_name.c_str(), 0) != 0) {
     return fail_errno(errno, "history");
   }
@@ -162,6 +207,8 @@ Result<Landed> DirectoryDepot::land_without_exchange(std::uint64_t number, const
     return fail_errno(error, name);
   }
   landed.kept = true;
+  landed.kept_as = kept_name;
+  landed.kept_bytes = out->allocated;
   auto after = look(folder, name);
   if (!after) return pass(after.error());
   landed.after = std::move(*after);
@@ -295,15 +342,20 @@ Result<Landed> DirectoryDepot::remove(const Spot& spot, const Facts& seen, std::
   }
   auto kept_name = into_history(folder->get(), spot.name, history);
   if (!kept_name) return pass(kept_name.error());
-  landed.kept = true;
   auto kept = history_folder(history);
   if (!kept) return pass(kept.error());
   auto out = look(*kept, *kept_name, false);
-  if (out && same_content(*out, landed.before)) return landed;
-  // Another program wrote at the last moment: its file goes back, unless a newer one has the name
-  // already.
-  (void)move_name(kept->get(), *kept_name, folder->get(), spot.name, RENAME_NOREPLACE);
-  return moved_on(spot.name);
+  if (out && same_content(*out, landed.before)) {
+    landed.kept = true;
+    landed.kept_as = std::move(*kept_name);
+    landed.kept_bytes = out->allocated;
+    return landed;
+  }
+  // Another program wrote at the last moment: its file goes back, or beside a newer one that has
+  // the name already.
+  auto back = move_name(kept->get(), *kept_name, folder->get(), spot.name, RENAME_NOREPLACE);
+  if (!back) back = beside(*kept, *kept_name, *folder, spot.name, landed);
+  return back ? Result<Landed>(moved_on(spot.name)) : Result<Landed>(pass(back.error()));
 }
 
 Result<Landed> DirectoryDepot::set_attributes(const Spot& spot, const Identity& identity,

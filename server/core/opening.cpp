@@ -48,6 +48,7 @@ Result<> Service::Impl::open() {
   log = std::make_unique<ChangeLog>(std::move(*opened_log));
   tree = std::make_unique<Tree>(*store, *log);
   receipts = std::make_unique<Receipts>(*store);
+  if (auto ok = open_history(); !ok) return ok;
   // The epoch ends where the database was found, before recovery adds to it.
   if (auto ok = begin_epoch(); !ok) return ok;
   if (auto ok = recover_all(); !ok) return ok;
@@ -103,7 +104,7 @@ Result<> Service::Impl::recover_all() {
                         : Result<std::optional<Landed>>(std::optional<Landed>());
     if (!done) return pass(done.error());
     if (*done) {
-      auto receipt = account(tx, *store, *tree, *log, *receipts, intent, **done);
+      auto receipt = account(tx, books(), intent, *planned, **done);
       if (!receipt) return pass(receipt.error());
     } else if (auto ok = erase_intent(tx, *store, intent.sequence); !ok) {
       return ok;

@@ -180,6 +180,10 @@ void Service::Impl::take(Peer& peer, proto::Message message) {
       stat(peer, session, body);
     } else if constexpr (std::is_same_v<T, proto::StatFs>) {
       stat_fs(peer, session);
+    } else if constexpr (std::is_same_v<T, proto::History>) {
+      tell_history(peer, session, body);
+    } else if constexpr (std::is_same_v<T, proto::Restore>) {
+      restore_for(peer, session, body);
     } else if constexpr (std::is_same_v<T, proto::VersionHandshake>) {
       close(peer, Errc::bad_packet, "a second handshake");
     } else if constexpr (std::is_same_v<T, proto::ErrorMessage>) {

@@ -298,7 +298,7 @@ void Service::Impl::push_refused(const std::shared_ptr<Push>& push, const Error&
     ++conflicts;
     refresh_entry(NodeId{push->init.entry.value}, [] {});
   }
-  if (errc_of(error) == Errc::no_space) drop_adrift();
+  if (errc_of(error) == Errc::no_space) make_room();
   Peer* peer = find(push->peer);
   if (peer == nullptr) {
     unqueue(push);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/hash.h"
 #include "server/core/cells.h"
 
 namespace ebb::server {
@@ -66,6 +67,15 @@ Result<std::uint64_t> Receipts::number(store::Transaction& tx, ClientId client,
 Result<> Receipts::note_name(store::Transaction& tx, ClientId client, const std::string& name) {
   auto given = number(tx, client, name);
   return given ? Result<>() : pass(given.error());
+}
+
+std::string Receipts::name(ClientId client) const {
+  if (!client) return "server";
+  auto cell = store_.cell(Table::clients, 0, client.value);
+  if (!cell || !*cell) return hex16(client.value);
+  const auto known = from_cell<ClientCell>(**cell);
+  const std::size_t size = std::min<std::size_t>(known.name_size, sizeof known.name);
+  return size == 0 ? hex16(client.value) : std::string(known.name, size);
 }
 
 Result<std::optional<Receipt>> Receipts::find(ClientId client, OpId operation) const {

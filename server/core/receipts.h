@@ -33,6 +33,8 @@ class Receipts {
   Result<> forget_one(store::Transaction& tx, ClientId client, OpId operation);
   /// What the client calls itself.
   Result<> note_name(store::Transaction& tx, ClientId client, const std::string& name);
+  /// "server" for none, its number in hex where it has no name.
+  std::string name(ClientId client) const;
 
  private:
   Result<std::optional<std::uint64_t>> number(ClientId client) const;

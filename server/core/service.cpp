@@ -108,10 +108,24 @@ ServiceStatus Service::status() const {
   out.entries_known = impl_->store->figures().nodes;
   out.mutations = impl_->mutations_done;
   out.conflicts = impl_->conflicts;
+  out.history_bytes = impl_->history->bytes();
+  out.history_max = impl_->options.history_max;
+  if (auto runs = impl_->history->runs()) {
+    for (const auto& run : *runs) {
+      out.deletions.push_back(
+          {run.client, impl_->receipts->name(run.client), run.count, run.begin, run.end});
+    }
+  }
   for (const auto& [id, peer] : impl_->peers) {
     out.peers.push_back({id, peer->client, peer->name, peer->bytes_in, peer->bytes_out});
   }
   return out;
+}
+
+void Service::undo(const std::string& client, WallNs since,
+                   std::function<void(Result<UndoReport>)> then) {
+  impl_->undo(client, since, std::move(then));
+  impl_->settle();
 }
 
 // ---- the inside's own turning
@@ -153,6 +167,7 @@ void Service::Impl::settle() {
     }
     for (const auto& push : adrift) push_jobs(push);
     start_batch();
+    look_at_history();
     start_sync();
     checkpoint_if_due();
     std::set<PeerId> now;

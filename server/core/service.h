@@ -23,6 +23,7 @@ struct ServiceOptions {
   bool read_only = false;
   proto::Limits limits;
   std::uint64_t changes_max = 1'000'000;  // kept in the log of changes
+  std::uint64_t history_max = 0;          // bytes; 0: a tenth of the filesystem
 };
 
 struct ServiceSeams {
@@ -44,6 +45,22 @@ struct PeerStatus {
   std::uint64_t bytes_out = 0;
 };
 
+/// Many entries that one client deleted one after the other.
+struct MassDeletion {
+  ClientId client;
+  std::string name;
+  std::uint64_t count = 0;
+  WallNs begin = 0;
+  WallNs end = 0;
+};
+
+/// What an undo has done.
+struct UndoReport {
+  std::uint64_t restored = 0;
+  std::vector<std::string> beside;                          // paths: the former ones are taken
+  std::vector<std::pair<std::string, std::string>> failed;  // path, why
+};
+
 struct ServiceStatus {
   TreeId tree;
   Epoch epoch;
@@ -51,6 +68,9 @@ struct ServiceStatus {
   std::uint64_t entries_known = 0;
   std::uint64_t mutations = 0;  // applied since the start
   std::uint64_t conflicts = 0;  // refused because the client's versions were old
+  std::uint64_t history_bytes = 0;
+  std::uint64_t history_max = 0;
+  std::vector<MassDeletion> deletions;  // oldest first
   std::vector<PeerStatus> peers;
 };
 
@@ -82,6 +102,9 @@ class Service {
 
   Time next_deadline() const;
   void advance(Time now);
+
+  /// Brings back what the client of this name has deleted or overwritten since.
+  void undo(const std::string& client, WallNs since, std::function<void(Result<UndoReport>)> then);
 
   /// True when nothing is under way, for an orderly end and for tests.
   bool idle() const;

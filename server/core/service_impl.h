@@ -21,6 +21,7 @@
 #include "server/core/change_log.h"
 #include "server/core/deeds.h"
 #include "server/core/depot.h"
+#include "server/core/history.h"
 #include "server/core/receipts.h"
 #include "server/core/service.h"
 #include "server/core/tree.h"
@@ -48,8 +49,9 @@ inline constexpr std::size_t kRequestsMax = 4096;      // stats and the like, no
 inline constexpr std::size_t kRepliesMax = 16384;  // answers that the peer does not read: closed
 inline constexpr std::size_t kAnsweredMax =
     4096;  // receipts sent and not acknowledged on their session
-inline constexpr std::size_t kBatchMax = 1024;  // mutations of one batch
-inline constexpr std::size_t kSyncEach = 4;     // up to so many contents are synced one by one
+inline constexpr std::size_t kBatchMax = 1024;      // mutations of one batch
+inline constexpr std::size_t kSyncEach = 4;         // up to so many contents are synced one by one
+inline constexpr std::size_t kVersionsMax = 10000;  // of one path, told at once
 inline constexpr std::uint64_t kFileMax = std::uint64_t{1} << 62;
 // Pushes whose connection broke, staged in part, until the client comes again.
 inline constexpr std::size_t kAdriftMax = 64;
@@ -87,13 +89,27 @@ struct Mutation {
   Intent intent;
   Seen seen;
   EntryId answer_entry;
-  std::shared_ptr<Push> push;  // a push, else a Mutate
-  bool ready = false;          // what it lands is staged
+  std::shared_ptr<Push> push;                 // a push, else a Mutate, else our own
+  std::shared_ptr<StagedFile> file;           // of our own: not synced yet
+  std::function<void(const Mutation&)> then;  // our own: who waits for the end
+  bool ready = false;                         // what it lands is staged
   std::optional<Error> error;
   Plan plan;
   std::optional<Landed> landed;
   std::optional<Receipt> receipt;
 };
+
+/// A kept version on its way back.
+struct Restoring {
+  Kept kept;
+  std::string path;     // where to
+  bool beside = false;  // where the name is taken: under another one
+  int count = 0;        // of names tried
+  ClientId client;      // who wants it; none: the server itself
+  int tries = 0;
+  std::function<void(Result<Receipt>)> then;
+};
+struct Undoing;
 
 struct Pull {
   Session session = 0;
@@ -252,6 +268,43 @@ struct Service::Impl {
   void answer_mutate(Peer& peer, const Mutation& mutation);
   void forget_receipts(const std::vector<std::shared_ptr<Mutation>>& batch);
 
+  // ---- keeping.cpp
+  Result<> open_history();
+  Books books() const { return {*store, *tree, *log, *receipts, *history, seams.clock.wall()}; }
+  std::optional<Error> history_refusal(const Intent& intent) const;
+  void look_at_history();
+  void expire_history(std::uint64_t bytes_max);
+  void remove_expired(bool more, std::uint64_t bytes_max);
+  void make_room();
+  Result<> note_deletions(store::Transaction& tx, const Mutation& mutation);
+
+  // ---- restoring.cpp
+  void restore(std::shared_ptr<Restoring> task);
+  void restore_in(const std::shared_ptr<Restoring>& task, NodeId folder, std::size_t at);
+  void restore_folder(const std::shared_ptr<Restoring>& task, NodeId folder, std::size_t at,
+                      std::size_t end);
+  void make_own_folder(NodeId folder, const std::string& name, std::uint32_t mode,
+                       std::function<void(const Mutation&)> then);
+  void restore_leaf(const std::shared_ptr<Restoring>& task, NodeId folder, const std::string& name);
+  void restore_beside(const std::shared_ptr<Restoring>& task);
+  void restore_link(const std::shared_ptr<Restoring>& task, NodeId folder, const std::string& name,
+                    bool taken);
+  void restore_instead(const std::shared_ptr<Restoring>& task, NodeId folder,
+                       const std::string& name, const proto::Entry& entry);
+  void restore_land(const std::shared_ptr<Restoring>& task, NodeId folder, const std::string& name,
+                    const std::optional<proto::Entry>& over);
+  void restored(const std::shared_ptr<Restoring>& task, const Mutation& done);
+  void restore_failed(const std::shared_ptr<Restoring>& task, const Error& error);
+  Result<std::vector<Kept>> kept_of(EntryId entry, const std::string& path) const;
+  void tell_history(Peer& peer, Session session, const proto::History& request);
+  void restore_for(Peer& peer, Session session, const proto::Restore& request);
+
+  // ---- undoing.cpp
+  void undo(const std::string& client, WallNs since, std::function<void(Result<UndoReport>)> then);
+  void undo_more(const std::shared_ptr<Undoing>& undoing);
+  Result<std::vector<std::shared_ptr<Restoring>>> plan_undo(const std::string& client,
+                                                            WallNs since) const;
+
   // ---- watching.cpp
   void watch(Peer& peer, Session session, const proto::Watch& request);
   void pump_watch(Peer& peer);
@@ -263,6 +316,7 @@ struct Service::Impl {
   std::unique_ptr<ChangeLog> log;
   std::unique_ptr<Tree> tree;
   std::unique_ptr<Receipts> receipts;
+  std::unique_ptr<History> history;
   Epoch epoch;
   bool broken = false;
 
@@ -296,6 +350,13 @@ struct Service::Impl {
   std::uint64_t next_staging = 1;
   std::uint64_t mutations_done = 0;
   std::uint64_t conflicts = 0;
+
+  // History.
+  bool expiring = false;
+  bool history_short = false;  // a change was refused for it
+  bool disk_full = false;
+  bool history_leftovers = true;  // of an earlier run: out of the record, perhaps on the disk
+  Time history_due{};
 
   // Folders being read.
   struct Reading {

@@ -18,10 +18,14 @@ struct Command {
   bool insecure = false;
   bool json = false;
   bool verbose = false;
+  std::string history_max;  // a size; empty: as the service has it
+  std::string client;       // undo: whose changes
+  std::string since;        // a time
 };
 
 int serve(const Command& command, std::ostream& out, std::ostream& err);
 int show_status(const Command& command, std::ostream& out, std::ostream& err);
+int undo(const Command& command, std::ostream& out, std::ostream& err);
 int check(const Command& command, std::ostream& out, std::ostream& err);
 
 std::string state_folder(const Command& command);

@@ -5,6 +5,7 @@
 #include <asio/buffer.hpp>
 #include <asio/local/stream_protocol.hpp>
 #include <asio/read.hpp>
+#include <asio/read_until.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "proto/asio/socket.h"
+#include "server/daemon/time_text.h"
 
 namespace ebb::server {
 
@@ -20,11 +22,16 @@ using asio::local::stream_protocol;
 namespace {
 
 constexpr std::size_t kAnswerMax = 16u << 20;
+constexpr std::size_t kRequestMax = 64u << 10;
 
 std::string hex(const TreeId& id) {
   std::string out;
   for (const auto byte : id.bytes) out += fmt::format("{:02x}", byte);
   return out;
+}
+
+std::string to_line(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string describe(const Host& host) {
@@ -36,6 +43,17 @@ std::string describe(const Host& host) {
                      {"bytes_in", peer.bytes_in},
                      {"bytes_out", peer.bytes_out}});
   }
+  nlohmann::json deletions = nlohmann::json::array();
+  for (const auto& run : status.deletions) {
+    const auto begin = utc_text(run.begin);
+    deletions.push_back({{"client", run.client.value},
+                         {"name", run.name},
+                         {"count", run.count},
+                         {"begin", begin},
+                         {"end", utc_text(run.end)},
+                         {"undo", fmt::format("ebbd undo {} --client {} --since {}",
+                                              host.options().root, run.name, begin)}});
+  }
   const nlohmann::json all = {{"root", host.options().root},
                               {"tree", hex(status.tree)},
                               {"epoch", status.epoch.value},
@@ -45,31 +63,60 @@ std::string describe(const Host& host) {
                               {"conflicts", status.conflicts},
                               {"read_only", host.options().read_only},
                               {"pid", ::getpid()},
+                              {"history_bytes", status.history_bytes},
+                              {"history_max", status.history_max},
+                              {"mass_deletions", deletions},
                               {"peers", peers}};
-  return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return to_line(all);
 }
 
 }  // namespace
 
 struct ControlSocket::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& context, const Host& served, std::string where)
+  State(asio::io_context& context, Host& served, std::string where)
       : io(context), host(&served), path(std::move(where)), acceptor(context) {}
 
   void accept() {
     auto socket = std::make_shared<stream_protocol::socket>(io);
     acceptor.async_accept(*socket, [self = shared_from_this(), socket](asio::error_code error) {
       if (self->host == nullptr || error == asio::error::operation_aborted) return;
-      if (!error) {
-        auto text = std::make_shared<std::string>(describe(*self->host));
-        asio::async_write(*socket, asio::buffer(*text),
-                          [socket, text](asio::error_code, std::size_t) {});
-      }
+      if (!error) self->hear(socket);
       self->accept();
     });
   }
 
+  void hear(const std::shared_ptr<stream_protocol::socket>& socket) {
+    auto in = std::make_shared<std::string>();
+    asio::async_read_until(*socket, asio::dynamic_buffer(*in, kRequestMax), '\n',
+                           [self = shared_from_this(), socket, in](asio::error_code, std::size_t) {
+                             if (self->host != nullptr) self->handle(socket, *in);
+                           });
+  }
+
+  void handle(const std::shared_ptr<stream_protocol::socket>& socket, const std::string& line) {
+    const auto request = nlohmann::json::parse(line, nullptr, false);
+    const bool asks = request.is_object() && request.contains("do");
+    if (!asks) return answer(socket, describe(*host));
+    const bool undo = request["do"] == "undo" && request.contains("client") &&
+                      request["client"].is_string() && request.contains("since") &&
+                      request["since"].is_number_integer();
+    if (!undo) return answer(socket, to_line({{"error", "not a request of this version"}}));
+    host->undo(request["client"], request["since"],
+               [self = shared_from_this(), socket](const Result<UndoReport>& done) {
+                 self->answer(socket,
+                              to_line(done ? to_json(*done)
+                                           : nlohmann::json{{"error", done.error().message()}}));
+               });
+  }
+
+  void answer(const std::shared_ptr<stream_protocol::socket>& socket, std::string line) {
+    auto text = std::make_shared<std::string>(std::move(line));
+    asio::async_write(*socket, asio::buffer(*text),
+                      [socket, text](asio::error_code, std::size_t) {});
+  }
+
   asio::io_context& io;
-  const Host* host;
+  Host* host;
   std::string path;
   stream_protocol::acceptor acceptor;
 };
@@ -84,8 +131,7 @@ ControlSocket::~ControlSocket() {
 }
 
 Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& io,
-                                                           const std::string& path,
-                                                           const Host& host) {
+                                                           const std::string& path, Host& host) {
   // The state folder's lock is ours: whatever stands here is a leftover.
   if (path.size() >= 108) return fail_errno(ENAMETOOLONG, path);
   ::unlink(path.c_str());
@@ -102,12 +148,14 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& io,
   return std::unique_ptr<ControlSocket>(new ControlSocket(std::move(state)));
 }
 
-Result<std::string> ask_control(const std::string& path) {
+Result<std::string> ask_control(const std::string& path, const std::string& request) {
   if (path.size() >= 108) return fail_errno(ENAMETOOLONG, path);
   asio::io_context io;
   stream_protocol::socket socket(io);
   asio::error_code error;
   socket.connect(stream_protocol::endpoint(path), error);
+  if (error) return fail_errno(error.value(), path);
+  asio::write(socket, asio::buffer(request + "\n"), error);
   if (error) return fail_errno(error.value(), path);
   std::string answer;
   asio::read(socket, asio::dynamic_buffer(answer, kAnswerMax), error);

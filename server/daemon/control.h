@@ -1,11 +1,13 @@
-// The control socket in the state folder: whoever may connect gets one line of JSON on what the
-// server does.
+// The control socket in the state folder: whoever may connect sends one line of JSON, or nothing,
+// and gets one line of JSON.  Without a request: what the server does.  {"do": "undo", "client":
+// NAME, "since": NANOSECONDS}: what the undo has done.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include <asio/io_context.hpp>
+#include <nlohmann/json.hpp>
 
 #include "base/result.h"
 #include "server/daemon/host.h"
@@ -16,7 +18,7 @@ namespace ebb::server {
 class ControlSocket {
  public:
   static Result<std::unique_ptr<ControlSocket>> open(asio::io_context& io, const std::string& path,
-                                                     const Host& host);
+                                                     Host& host);
   ~ControlSocket();
 
  private:
@@ -26,6 +28,8 @@ class ControlSocket {
 };
 
 /// The line of the server that answers at the path.  ENOENT or ECONNREFUSED: none does.
-Result<std::string> ask_control(const std::string& path);
+Result<std::string> ask_control(const std::string& path, const std::string& request = "{}");
+
+nlohmann::json to_json(const UndoReport& report);
 
 }  // namespace ebb::server

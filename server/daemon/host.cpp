@@ -10,8 +10,7 @@
 
 namespace ebb::server {
 
-Host::Host(asio::io_context& io, HostOptions options)
-    : options_(std::move(options)), timer_(io) {}
+Host::Host(asio::io_context& io, HostOptions options) : options_(std::move(options)), timer_(io) {}
 
 Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions options) {
   std::unique_ptr<Host> host(new Host(io, std::move(options)));
@@ -30,6 +29,7 @@ Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions optio
   ServiceOptions how;
   how.state_folder = host->options_.state;
   how.read_only = host->options_.read_only;
+  how.history_max = host->options_.history_max;
   auto service = Service::open(
       {system_clock(), files, *host->depot_, *host->threads_, system_random()}, std::move(how));
   if (!service) return pass(service.error());

@@ -1,6 +1,7 @@
 // One served tree with its service, its disk threads and its connections, on an io_context.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@ struct HostOptions {
   std::string root;
   std::string state;  // empty: ROOT/.ebbd
   bool read_only = false;
+  std::uint64_t history_max = 0;  // bytes; 0: as the service has it
 };
 
 /// All calls on the io_context's thread.
@@ -34,6 +36,10 @@ class Host {
   void admit(std::unique_ptr<proto::Stream> stream);
   /// Hangs up on everybody; what is landing is finished by the destructor.
   void hang_up();
+
+  void undo(const std::string& client, WallNs since, std::function<void(Result<UndoReport>)> then) {
+    service_->undo(client, since, std::move(then));
+  }
 
   const Service& service() const { return *service_; }
   const HostOptions& options() const { return options_; }

@@ -39,6 +39,13 @@ int show_status(const Command& command, std::ostream& out, std::ostream& err) {
                      all.value("root", ""), all.value("read_only", false) ? " (read-only)" : "",
                      all.value("entries", 0ull), all.value("sequence", 0ull),
                      all.value("mutations", 0ull), all.value("conflicts", 0ull));
+  out << fmt::format("  history: {} of {} bytes\n", all.value("history_bytes", 0ull),
+                     all.value("history_max", 0ull));
+  for (const auto& run : all.value("mass_deletions", nlohmann::json::array())) {
+    out << fmt::format("  mass deletion: {} deleted {} entries, {} to {}; to undo: {}\n",
+                       run.value("name", ""), run.value("count", 0ull), run.value("begin", ""),
+                       run.value("end", ""), run.value("undo", ""));
+  }
   for (const auto& peer : all.value("peers", nlohmann::json::array())) {
     out << fmt::format("  {} in {} out {}\n", peer.value("name", ""), peer.value("bytes_in", 0ull),
                        peer.value("bytes_out", 0ull));

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "proto/asio/address.h"
 #include "server/daemon/commands.h"
+#include "server/daemon/time_text.h"
 
 namespace ebb::server {
 namespace {
@@ -15,6 +16,11 @@ std::string check_listen(const std::string& text) {
   if (text.find(':') == std::string::npos) return text + ": HOST:PORT or unix:PATH is meant";
   auto address = proto::parse_listen(text);
   return address ? "" : address.error().message();
+}
+
+std::string check_size(const std::string& text) {
+  const auto size = parse_size(text);
+  return size && *size != 0 ? "" : text + ": not a size; say 500M or 20G";
 }
 
 void add_tree(CLI::App& app, Command& command) {
@@ -43,6 +49,10 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
       ->check(check_listen);
   serving->add_flag("--read-only", command.read_only, "refuse every change");
   serving->add_flag("--insecure", command.insecure, "allow plain TCP, on loopback only");
+  serving
+      ->add_option("--history-max", command.history_max,
+                   "room for what is replaced and deleted (default: a tenth of the filesystem)")
+      ->check(check_size);
   serving->add_flag("--verbose", command.verbose, "say more on stderr");
   auto* showing = app.add_subcommand("status", "say what the server of ROOT is doing");
   add_tree(*showing, command);
@@ -50,6 +60,12 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
   auto* checking =
       app.add_subcommand("check", "check the database of ROOT, which must not be served");
   add_tree(*checking, command);
+
+  auto* undoing = app.add_subcommand("undo", "bring back what a client deleted or replaced");
+  add_tree(*undoing, command);
+  undoing->add_option("--client", command.client, "its name, as status shows it")->required();
+  undoing->add_option("--since", command.since, "2h, 2026-11-28T05:12:01Z, @SECONDS")->required();
+  undoing->add_flag("--json", command.json, "one JSON object");
 
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {
@@ -62,6 +78,7 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
   }
   log_open(command.verbose ? LogLevel::debug : LogLevel::warn, "");
   if (serving->parsed()) return serve(command, out, err);
+  if (undoing->parsed()) return undo(command, out, err);
   if (showing->parsed()) return show_status(command, out, err);
   return check(command, out, err);
 }

@@ -19,6 +19,7 @@
 #include "server/daemon/control.h"
 #include "server/daemon/host.h"
 #include "server/daemon/program.h"
+#include "server/daemon/time_text.h"
 
 namespace ebb::server {
 namespace {
@@ -109,7 +110,10 @@ int serve(const Command& given, std::ostream& out, std::ostream& err) {
   allow_many_files();
 
   asio::io_context io;
-  auto host = Host::open(io, {command.root, command.state, command.read_only});
+  HostOptions options{command.root, command.state, command.read_only, 0};
+  if (!command.history_max.empty())
+    options.history_max = parse_size(command.history_max).value_or(0);
+  auto host = Host::open(io, std::move(options));
   if (!host) return failed(err, explain(command, host.error()));
   std::vector<std::unique_ptr<proto::Listener>> listeners;
   for (const auto& address : addresses) {

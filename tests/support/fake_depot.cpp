@@ -272,6 +272,7 @@ Facts FakeDepot::facts(Ino ino) const {
   out.size = inode.kind == EntryKind::symlink ? inode.target.size() : inode.data.size();
   out.links = inode.kind == EntryKind::folder ? 1 : links(ino);
   out.ctime = inode.ctime;
+  out.allocated = out.size;
   out.attributes = inode.attributes;
   out.target = inode.target;
   return out;
@@ -457,15 +458,15 @@ Result<std::vector<std::uint64_t>> FakeDepot::list_staged() {
   return out;
 }
 
-Result<> FakeDepot::keep(std::uint64_t number, std::uint64_t history) {
+// ---- history
+
+Result<std::unique_ptr<server::DepotFile>> FakeDepot::open_kept(const std::string& name) {
   std::unique_lock lock(mutex_);
-  if (auto ok = call(true); !ok) return ok;
-  const auto& names = now_.inodes.at(kStaging).names;
-  const auto it = names.find(numbered(number));
-  if (it == names.end()) return {};
-  bind(kHistory, numbered(history), it->second);
-  bind(kStaging, numbered(number), 0);
-  return {};
+  if (auto ok = call(false); !ok) return pass(ok.error());
+  const auto& names = now_.inodes.at(kHistory).names;
+  const auto it = names.find(name);
+  if (it == names.end()) return fail_errno(ENOENT, name);
+  return std::make_unique<FakeServedFile>(*this, it->second);
 }
 
 // ---- landing
@@ -500,6 +501,8 @@ Result<> FakeDepot::settle_out(std::uint64_t number, const Facts& before, const 
   if (server::same_content(facts(out), before)) {
     bind(kHistory, numbered(history), out);
     landed.kept = true;
+    landed.kept_as = numbered(history);
+    landed.kept_bytes = facts(out).allocated;
   } else {
     landed.conflict_name = server::conflict_name(beside.name, "server", tick_, 1);
     bind(beside.folder, landed.conflict_name, out);
@@ -638,6 +641,8 @@ Result<Landed> FakeDepot::remove(const Spot& spot, const Facts& seen, std::uint6
     tree.inodes[w.folder].attributes.mtime = tree.inodes[w.folder].ctime = when;
   });
   landed.kept = true;
+  landed.kept_as = numbered(history);
+  landed.kept_bytes = landed.before.allocated;
   return landed;
 }
 

@@ -75,7 +75,10 @@ class FakeDepot final : public server::Depot {
   Result<server::Facts> staged(std::uint64_t number) override;
   Result<> unstage(std::uint64_t number) override;
   Result<std::vector<std::uint64_t>> list_staged() override;
-  Result<> keep(std::uint64_t number, std::uint64_t history) override;
+  Result<std::string> keep(std::uint64_t number, std::uint64_t history) override;
+  Result<server::Facts> stat_kept(const std::string& name) override;
+  Result<std::unique_ptr<server::DepotFile>> open_kept(const std::string& name) override;
+  Result<> drop_kept(const std::string& name) override;
   Result<server::Landed> land_new(std::uint64_t number, const server::Spot& spot) override;
   Result<server::Landed> land_over(std::uint64_t number, const server::Spot& spot,
                                    const server::Facts& seen, std::uint64_t history) override;

@@ -223,6 +223,31 @@ inline void randomize(RandomBits& r, StatFsResponse& m) {
   m = {r(), r(), r(), r(), r()};
 }
 
+inline std::string random_path(RandomBits& r) {
+  std::string path;
+  for (auto names = r() % 4; names > 0; --names) {
+    path += (path.empty() ? "" : "/") + random_name(r);
+  }
+  return path;
+}
+inline void randomize(RandomBits& r, History& m) {
+  m = {random_id<EntryId>(r), random_path(r)};
+}
+inline void randomize(RandomBits& r, HistoryPage& m) {
+  m.end = r() % 2 == 0;
+  for (auto count = r() % 4; count > 0; --count) {
+    m.versions.push_back({random_id<Version>(r), static_cast<EntryKind>(1 + r() % 3), r() % 2 == 0,
+                          r() >> 1, static_cast<WallNs>(r()), static_cast<WallNs>(r()),
+                          random_id<ClientId>(r), random_text(r, kClientNameMax), random_path(r)});
+  }
+}
+inline void randomize(RandomBits& r, Restore& m) {
+  m = {random_id<EntryId>(r), random_path(r), random_id<Version>(r)};
+}
+inline void randomize(RandomBits& r, RestoreResponse& m) {
+  m = {random_id<EntryId>(r), random_id<Version>(r), random_id<Seq>(r)};
+}
+
 /// The variant's alternative `index` with random fields.
 template <std::size_t I = 0>
 Body random_body(RandomBits& random, std::size_t index) {

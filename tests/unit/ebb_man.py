@@ -10,7 +10,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", SOURCE / "build/dev/bin"))
-COMMANDS = ("mount", "status", "wait", "sync", "check")
+COMMANDS = ("mount", "status", "wait", "sync", "history", "restore", "check")
 
 
 def page(name):
