@@ -368,7 +368,7 @@ void Service::Impl::batch_performed(Batch batch, Result<> outcome) {
   dirty = true;
   batch_running = false;
   batches_ended = batches_begun;
-  if (readings.empty()) changed_in.clear();
+  if (readings.empty() && !looking) changed_in.clear();
   if (history->bytes() > options.history_max) expire_history(options.history_max);
   for (auto& [folder, reading] : readings) {
     if (std::exchange(reading.behind_batch, false)) read_folder(folder);

@@ -127,6 +127,17 @@ struct Landed {
   std::uint64_t kept_bytes = 0;
 };
 
+/// A name in a watched folder with which something was done.
+struct Noticed {
+  std::uint64_t folder = 0;  // its tag
+  std::string name;
+  bool being_written = false;  // more of the same is to be expected
+};
+struct Notices {
+  std::vector<Noticed> changed;
+  bool all = false;  // and more than could be noted
+};
+
 class Depot {
  public:
   virtual ~Depot() = default;
@@ -182,6 +193,15 @@ class Depot {
   virtual Result<Landed> remove(const Spot& spot, const Facts& seen, std::uint64_t history) = 0;
   virtual Result<Landed> set_attributes(const Spot& spot, const Identity& identity,
                                         std::uint8_t bits, const proto::Attributes& attributes) = 0;
+
+  // ---- what other programs do
+  /// What happens to names of the folder is noticed from now on, under this tag; again for the same
+  /// folder: no error.
+  virtual Result<> watch(const FolderRef& folder, std::uint64_t tag) = 0;
+  /// Since the last call.  Does not block.
+  virtual Notices take_notices() = 0;
+  /// Readable when there are notices; -1: nobody can wait for them.
+  virtual int notices_fd() const = 0;
 
   // ---- durability
   virtual Result<> sync_staged() = 0;  // the names in staging and in history

@@ -235,6 +235,12 @@ Result<std::vector<std::uint64_t>> DirectoryDepot::list_staged() {
   return out;
 }
 
+Result<> DirectoryDepot::watch(const FolderRef& folder, std::uint64_t tag) {
+  auto fd = folder_of(folder);
+  if (!fd) return pass(fd.error());
+  return watch_.add(*fd, tag);
+}
+
 // ---- durability
 
 Result<> DirectoryDepot::sync_staged() {

@@ -9,6 +9,7 @@
 
 #include "server/core/beneath.h"
 #include "server/core/depot.h"
+#include "server/core/directory_watch.h"
 
 namespace ebb::server {
 
@@ -54,6 +55,10 @@ class DirectoryDepot final : public Depot {
   Result<Landed> set_attributes(const Spot& spot, const Identity& identity, std::uint8_t bits,
                                 const proto::Attributes& attributes) override;
 
+  Result<> watch(const FolderRef& folder, std::uint64_t tag) override;
+  Notices take_notices() override { return watch_.take(); }
+  int notices_fd() const override { return watch_.fd(); }
+
   Result<> sync_staged() override;
   Result<> sync_folder(const FolderRef& folder) override;
   Result<> sync_all() override;
@@ -88,6 +93,7 @@ class DirectoryDepot final : public Depot {
   Fd staging_;
   Fd history_;
   bool exchanges_ = true;
+  DirectoryWatch watch_;
 
   mutable std::mutex unsynced_mutex_;
   mutable std::set<std::uint8_t> unsynced_history_;  // its folders with new names; unsynced_mutex_

@@ -1,5 +1,6 @@
 // Listing: folders are read on the executor, compared with the record, and sent page by page.
 #include <algorithm>
+#include <cerrno>
 
 #include "server/core/service_impl.h"
 
@@ -8,6 +9,8 @@ namespace ebb::server {
 using proto::Errc;
 
 namespace {
+
+constexpr std::size_t kSlice = 2000;  // names of a folder taken into the record at once
 
 /// What an entry takes in a page, and a little more.
 std::size_t size_in_page(const proto::NamedEntry& named) {
@@ -37,15 +40,29 @@ void Service::Impl::refresh(NodeId folder, std::function<void(Result<>)> then) {
 
 void Service::Impl::read_folder(NodeId folder) {
   auto where = std::make_shared<Result<FolderRef>>(tree->folder(folder));
-  auto outcome = std::make_shared<Result<FolderRead>>();
-  work([depot = &seams.depot, where,
-        outcome] { *outcome = *where ? depot->read_folder(**where) : pass(where->error()); },
-       [this, folder, outcome, since = batches_ended] {
-         folder_was_read(folder, since, std::move(*outcome));
-       });
+  struct Outcome {
+    Result<std::unique_ptr<Reconciliation>> read = fail_errno(ENOENT, "");
+    Result<> watched;
+  };
+  auto outcome = std::make_shared<Outcome>();
+  work(
+      [depot = &seams.depot, where, outcome, folder, watch = watching_outside] {
+        if (!*where) return void(outcome->read = pass(where->error()));
+        // First, so that nothing falls between.
+        if (watch) outcome->watched = depot->watch(**where, folder.value);
+        auto read = depot->read_folder(**where);
+        outcome->read = read ? Result<std::unique_ptr<Reconciliation>>(
+                                   std::make_unique<Reconciliation>(folder, std::move(*read)))
+                             : pass(read.error());
+      },
+      [this, folder, outcome, since = batches_ended] {
+        if (outcome->read && !outcome->watched) not_watched(outcome->watched.error());
+        folder_was_read(folder, since, std::move(outcome->read));
+      });
 }
 
-void Service::Impl::folder_was_read(NodeId folder, std::uint64_t since, Result<FolderRead> read) {
+void Service::Impl::folder_was_read(NodeId folder, std::uint64_t since,
+                                    Result<std::unique_ptr<Reconciliation>> read) {
   const auto it = readings.find(folder);
   if (it == readings.end()) return;
   const auto changed = changed_in.find(folder);
@@ -60,13 +77,16 @@ void Service::Impl::folder_was_read(NodeId folder, std::uint64_t since, Result<F
   }
   Result<> outcome = read ? Result<>() : pass(read.error());
   if (read) {
-    const auto before = store->sequence();
-    store::Transaction tx(*store);
-    outcome = tree->reconcile(tx, folder, *read);
-    if (outcome) outcome = tx.commit();
-    dirty = dirty || store->sequence() != before;
-    if (dirty) after_sync([](bool) {});
+    auto all = take_in(**read);
+    if (all && !*all) {
+      // The next slice when others have had their turn.
+      auto rest = std::make_shared<std::unique_ptr<Reconciliation>>(std::move(*read));
+      return work(
+          [] {}, [this, folder, since, rest] { folder_was_read(folder, since, std::move(*rest)); });
+    }
+    if (!all) outcome = pass(all.error());
   }
+  if (looking) read_meanwhile.insert(folder);
   auto waiting = std::move(it->second.waiting);
   it->second.waiting = std::move(it->second.next);
   it->second.next.clear();
@@ -76,6 +96,18 @@ void Service::Impl::folder_was_read(NodeId folder, std::uint64_t since, Result<F
     read_folder(folder);
   }
   for (auto& then : waiting) then(outcome);
+}
+
+/// A slice of a folder; true: the last one.
+Result<bool> Service::Impl::take_in(Reconciliation& read) {
+  const auto before = store->sequence();
+  store::Transaction tx(*store);
+  auto all = read.step(tx, *tree, kSlice);
+  if (!all) return all;
+  if (auto ok = tx.commit(); !ok) return pass(ok.error());
+  dirty = dirty || store->sequence() != before;
+  if (dirty) after_sync([](bool) {});
+  return all;
 }
 
 void Service::Impl::refresh_entry(NodeId id, std::function<void()> then) {

@@ -1,7 +1,4 @@
 // How Tree follows the disk.
-#include <unordered_map>
-#include <unordered_set>
-
 #include "server/core/tree.h"
 
 namespace ebb::server {
@@ -88,52 +85,92 @@ Result<> Tree::place(store::Transaction& tx, NodeId folder, const Found& found, 
   return bound ? Result<>() : pass(bound.error());
 }
 
-Result<> Tree::reconcile(store::Transaction& tx, NodeId folder, const FolderRead& read) {
+// ---- a folder as it was read
+
+Reconciliation::Reconciliation(NodeId folder, FolderRead read)
+    : folder_(folder), read_(std::move(read)) {
+  for (const auto& found : read_.entries) {
+    identities_.insert(found.facts.identity);
+    names_.insert(found.name);
+  }
+}
+
+Result<bool> Reconciliation::step(store::Transaction& tx, Tree& tree, std::size_t most) {
+  if (!begun_) {
+    auto ok = tree.begin(tx, folder_, read_.self, first_);
+    if (!ok) return pass(ok.error());
+    begun_ = true;
+  }
+  for (; next_ < read_.entries.size() && most > 0; ++next_, --most) {
+    auto ok = tree.found(tx, folder_, read_.entries[next_], identities_, first_);
+    if (!ok) return pass(ok.error());
+  }
+  if (next_ < read_.entries.size()) return false;
+  auto more = tree.lose_others(tx, folder_, names_, cookie_, most);
+  if (!more) return more;
+  if (*more) return false;
+  auto ended = first_ ? tree.set_listed(tx, folder_) : tree.drop_orphans(tx, kOrphansMax);
+  if (!ended) return pass(ended.error());
+  return true;
+}
+
+/// Nobody can have seen a folder that was never listed: what is in it is no change.
+Result<> Tree::begin(store::Transaction& tx, NodeId folder, const Facts& self, Version& first) {
   auto node = store_.node(folder);
   if (!node) return pass(node.error());
-  if (auto ok = observe(tx, folder, read.self, false); !ok) return ok;
-  std::unordered_map<std::string, NodeId> known;
-  auto ok = store_.list(folder, 0, [&](const Name& name) {
-    known.emplace(name.text, name.local);
+  if (!node->has(store::kListed)) first = Version{tx.next_sequence()};
+  return observe(tx, folder, self, false);
+}
+
+Result<> Tree::found(store::Transaction& tx, NodeId folder, const Found& one,
+                     const std::unordered_set<Identity>& here, Version first) {
+  auto present = child(folder, one.name);
+  if (!present) return pass(present.error());
+  bool present_is_here = false;
+  if (*present) {
+    auto old = facts(*present);
+    present_is_here = old && here.count(old->identity) != 0;
+  }
+  if (auto ok = place(tx, folder, one, *present, present_is_here, first); !ok) return ok;
+  return *present ? settle(tx, *present) : Result<>();
+}
+
+Result<> Tree::lost(store::Transaction& tx, NodeId folder, const std::string& name) {
+  auto present = child(folder, name);
+  if (!present) return pass(present.error());
+  if (!*present) return {};
+  if (auto gone = unbind(tx, folder, name, {}); !gone) return pass(gone.error());
+  return settle(tx, *present);
+}
+
+/// The names that were not read, from a cookie on; true: there may be more.
+Result<bool> Tree::lose_others(store::Transaction& tx, NodeId folder,
+                               const std::unordered_set<std::string>& read, std::uint64_t& cookie,
+                               std::size_t most) {
+  std::vector<std::string> gone;
+  bool more = false;
+  auto ok = store_.list(folder, cookie, [&](const Name& name) {
+    if (most == 0) {
+      more = true;
+      return false;
+    }
+    --most;
+    cookie = name.cookie;
+    if (name.local && read.count(name.text) == 0) gone.push_back(name.text);
     return true;
   });
-  if (!ok) return ok;
-  std::unordered_set<Identity> here;
-  if (!known.empty()) {
-    for (const auto& found : read.entries) here.insert(found.facts.identity);
+  if (!ok) return pass(ok.error());
+  for (const auto& name : gone) {
+    if (auto done = lost(tx, folder, name); !done) return pass(done.error());
   }
-  // Nobody can have seen a folder that was never listed: what is in it is no change.
-  const bool first = !node->has(store::kListed);
-  const Version first_version = first ? Version{tx.next_sequence()} : Version{};
-  std::vector<NodeId> maybe_nameless;
-  for (const auto& found : read.entries) {
-    const auto it = known.find(found.name);
-    const NodeId present = it == known.end() ? NodeId{} : it->second;
-    bool present_is_here = false;
-    if (present) {
-      auto old = facts(present);
-      present_is_here = old && here.count(old->identity) != 0;
-      known.erase(it);
-      maybe_nameless.push_back(present);
-    }
-    auto placed = place(tx, folder, found, present, present_is_here, first_version);
-    if (!placed) return placed;
-  }
-  for (const auto& [name, id] : known) {
-    auto still = child(folder, name);
-    if (!still) return pass(still.error());
-    if (!*still) continue;  // moved within this folder, and named so above
-    if (auto gone = unbind(tx, folder, name, {}); !gone) return pass(gone.error());
-    maybe_nameless.push_back(id);
-  }
-  for (const auto id : maybe_nameless) {
-    if (auto done = settle(tx, id); !done) return done;
-  }
-  if (!first) return drop_orphans(tx, kOrphansMax);
-  auto now = store_.node(folder);
-  if (!now) return pass(now.error());
-  now->set(store::kListed);
-  return tx.put(folder, *now);
+  return more;
+}
+
+Result<> Tree::set_listed(store::Transaction& tx, NodeId folder) {
+  auto node = store_.node(folder);
+  if (!node) return pass(node.error());
+  node->set(store::kListed);
+  return tx.put(folder, *node);
 }
 
 }  // namespace ebb::server

@@ -82,6 +82,7 @@ Time Service::next_deadline() const {
   for (const auto& [id, peer] : impl_->peers) {
     if (!peer->closing) next = std::min(next, peer->connection.next_deadline());
   }
+  next = std::min(next, impl_->outside_deadline());
   for (const auto& push : impl_->adrift) next = std::min(next, push->left_at + kAdriftFor);
   return next;
 }
@@ -93,6 +94,7 @@ void Service::advance(Time now) {
     impl_->touch(id);
   }
   impl_->bound_adrift();
+  impl_->poll_outside();
   impl_->settle();
 }
 
@@ -120,6 +122,24 @@ ServiceStatus Service::status() const {
     out.peers.push_back({id, peer->client, peer->name, peer->bytes_in, peer->bytes_out});
   }
   return out;
+}
+
+void Service::watch_outside() {
+  impl_->watch_outside();
+  impl_->settle();
+}
+
+void Service::look_outside() {
+  impl_->look_outside();
+  impl_->settle();
+}
+
+void Service::on_deadline(std::function<void()> moved) {
+  impl_->deadline_moved = std::move(moved);
+}
+
+void Service::stop_watching() {
+  impl_->stop_watching();
 }
 
 void Service::undo(const std::string& client, WallNs since,
@@ -168,6 +188,7 @@ void Service::Impl::settle() {
     for (const auto& push : adrift) push_jobs(push);
     start_batch();
     look_at_history();
+    look_at_due();
     start_sync();
     checkpoint_if_due();
     std::set<PeerId> now;
@@ -184,6 +205,10 @@ void Service::Impl::settle() {
     again = !touched.empty();
   }
   settling = false;
+  const Time next = outside_deadline();
+  const bool earlier = next < told_deadline;
+  told_deadline = next;
+  if (earlier && deadline_moved) deadline_moved();
 }
 
 void Service::Impl::pump(Peer& peer) {

@@ -103,6 +103,15 @@ class Service {
   Time next_deadline() const;
   void advance(Time now);
 
+  /// From now on changes that other programs make are looked for: at once in all that is known,
+  /// then whenever look_outside() is called because the depot has notices.
+  void watch_outside();
+  void look_outside();
+  /// Called, on the service's thread, when next_deadline() may have become earlier by itself.
+  void on_deadline(std::function<void()> moved);
+  /// Nothing new is begun: what is under way ends.
+  void stop_watching();
+
   /// Brings back what the client of this name has deleted or overwritten since.
   void undo(const std::string& client, WallNs since, std::function<void(Result<UndoReport>)> then);
 

@@ -111,6 +111,20 @@ struct Restoring {
 };
 struct Undoing;
 
+/// A name that another program may have changed, on its way to the disk and back.
+struct LookedAt {
+  enum class State : std::uint8_t {
+    unknown,
+    there,
+    gone,
+    elsewhere,  // its folder is not where the record has it
+  };
+  NodeId folder;
+  Found found;
+  Spot spot;
+  State state = State::unknown;
+};
+
 struct Pull {
   Session session = 0;
   proto::Pull request;
@@ -221,9 +235,25 @@ struct Service::Impl {
   /// no more.
   void refresh(NodeId folder, std::function<void(Result<>)> then);
   void read_folder(NodeId folder);
-  void folder_was_read(NodeId folder, std::uint64_t since, Result<FolderRead> read);
+  void folder_was_read(NodeId folder, std::uint64_t since,
+                       Result<std::unique_ptr<Reconciliation>> read);
+  Result<bool> take_in(Reconciliation& read);
   /// Looks at one entry; where it is not what was known, its folder is read.
   void refresh_entry(NodeId id, std::function<void()> then);
+
+  // ---- outside.cpp
+  void watch_outside();
+  void stop_watching();
+  void look_outside();
+  void due_outside(NodeId folder, const std::string& name, Time at);
+  void look_at_due();
+  void looked_at(std::vector<LookedAt> names, std::uint64_t since);
+  void look_at_all();
+  void scan_next();
+  void scan_beneath(NodeId folder, std::uint64_t cookie);
+  Time outside_deadline() const;
+  void poll_outside();
+  void not_watched(const Error& why);
 
   // ---- pulls.cpp
   void pull(Peer& peer, Session session, proto::Pull request);
@@ -357,6 +387,20 @@ struct Service::Impl {
   bool disk_full = false;
   bool history_leftovers = true;  // of an earlier run: out of the record, perhaps on the disk
   Time history_due{};
+
+  // Changes by other programs.
+  bool watching_outside = false;
+  std::map<std::pair<NodeId, std::string>, Time> due;  // names to be looked at, and when
+  Time due_at = kNever;                                // the earliest of them, or sooner
+  Time told_deadline = kNever;
+  bool looking = false;
+  std::set<NodeId> read_meanwhile;  // folders read since the look began
+  bool scanning = false;
+  bool scan_again = false;
+  std::deque<NodeId> to_scan;
+  bool unwatched = false;  // the kernel does not watch all
+  Time scanned_at{};
+  std::function<void()> deadline_moved;
 
   // Folders being read.
   struct Reading {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "server/core/change_log.h"
@@ -42,7 +43,13 @@ class Tree {
   // ---- following the disk.  New versions and changes are made where something differs
   /// `moved`: a rename or link by us explains a new ctime.
   Result<> observe(store::Transaction& tx, NodeId id, const Facts& facts, bool moved);
-  Result<> reconcile(store::Transaction& tx, NodeId folder, const FolderRead& read);
+  /// A name of a folder as the disk has it.  `here`: what was seen at the same time, so that an
+  /// entry that only has another name now is not taken for a new content.  `first`: the version of
+  /// what is no change to anybody.
+  Result<> found(store::Transaction& tx, NodeId folder, const Found& one,
+                 const std::unordered_set<Identity>& here, Version first = {});
+  /// The disk has nothing under this name.
+  Result<> lost(store::Transaction& tx, NodeId folder, const std::string& name);
   /// Entries that nobody found again.
   Result<> drop_orphans(store::Transaction& tx, std::size_t keep);
 
@@ -63,6 +70,12 @@ class Tree {
   Result<> settle(store::Transaction& tx, NodeId id);
 
  private:
+  friend class Reconciliation;
+  Result<> begin(store::Transaction& tx, NodeId folder, const Facts& self, Version& first);
+  Result<bool> lose_others(store::Transaction& tx, NodeId folder,
+                           const std::unordered_set<std::string>& read, std::uint64_t& cookie,
+                           std::size_t most);
+  Result<> set_listed(store::Transaction& tx, NodeId folder);
   Result<NodeId> by_identity(const Facts& facts) const;
   Result<> index(store::Transaction& tx, NodeId id, const Identity& identity);
   Result<> unindex(store::Transaction& tx, NodeId id);
@@ -73,6 +86,25 @@ class Tree {
 
   store::Store& store_;
   ChangeLog& log_;
+};
+
+/// A folder as it was read, on its way into the record: in slices, so that a large one holds nobody
+/// up.  Nothing else may change the record of the folder meanwhile; who did begins anew.
+class Reconciliation {
+ public:
+  Reconciliation(NodeId folder, FolderRead read);
+  /// At most so many names; true: all of it is in.
+  Result<bool> step(store::Transaction& tx, Tree& tree, std::size_t most);
+
+ private:
+  NodeId folder_;
+  FolderRead read_;
+  std::unordered_set<Identity> identities_;
+  std::unordered_set<std::string> names_;
+  bool begun_ = false;
+  Version first_;
+  std::size_t next_ = 0;
+  std::uint64_t cookie_ = 0;
 };
 
 }  // namespace ebb::server

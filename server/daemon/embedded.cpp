@@ -25,7 +25,7 @@ EmbeddedServer::EmbeddedServer(std::unique_ptr<Running> running) : running_(std:
 Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::start(const std::string& root,
                                                               EmbeddedOptions options) {
   auto running = std::make_unique<Running>();
-  auto host = Host::open(running->io, {root, std::move(options.state), options.read_only, 0});
+  auto host = Host::open(running->io, {root, std::move(options.state), options.read_only, 0, true});
   if (!host) return pass(host.error());
   running->host = std::move(*host);
   running->thread = std::thread([raw = running.get()] { raw->io.run(); });

@@ -35,12 +35,15 @@ Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions optio
   if (!service) return pass(service.error());
   host->service_ = std::move(*service);
   host->service_->on_output([raw = host.get()](PeerId peer) { raw->wake(peer); });
+  if (host->options_.watch) host->begin_watching(io);
   return host;
 }
 
 Host::~Host() {
   alive_.reset();
+  if (notices_) notices_->release();  // the depot's
   if (service_) {
+    service_->stop_watching();
     hang_up();
     while (!service_->idle() && threads_->wait_for_one()) {
     }
@@ -48,6 +51,26 @@ Host::~Host() {
   // Jobs end before the service and the tree they work on do.
   if (threads_) threads_->join();
   service_.reset();
+}
+
+void Host::begin_watching(asio::io_context& io) {
+  service_->on_deadline([this] { set_timer(); });
+  if (depot_->notices_fd() >= 0) {
+    notices_.emplace(io, depot_->notices_fd());
+    wait_for_notices();
+  }
+  service_->watch_outside();
+  set_timer();
+}
+
+void Host::wait_for_notices() {
+  notices_->async_wait(asio::posix::stream_descriptor::wait_read,
+                       [this, alive = std::weak_ptr<bool>(alive_)](asio::error_code error) {
+                         if (error || alive.expired()) return;
+                         service_->look_outside();
+                         set_timer();
+                         wait_for_notices();
+                       });
 }
 
 void Host::admit(std::unique_ptr<proto::Stream> stream) {

@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 
 #include "proto/asio/stream.h"
@@ -21,6 +23,7 @@ struct HostOptions {
   std::string state;  // empty: ROOT/.ebbd
   bool read_only = false;
   std::uint64_t history_max = 0;  // bytes; 0: as the service has it
+  bool watch = true;              // notice what other programs change
 };
 
 /// All calls on the io_context's thread.
@@ -50,6 +53,8 @@ class Host {
   void closed(PeerId peer, const Error& why);
   void wake(PeerId peer);
   void set_timer();
+  void begin_watching(asio::io_context& io);
+  void wait_for_notices();
 
   HostOptions options_;
   std::shared_ptr<void> tree_lock_;  // of ROOT, also where the state lies elsewhere
@@ -58,6 +63,7 @@ class Host {
   std::unique_ptr<Service> service_;
   std::map<PeerId, std::unique_ptr<proto::Stream>> streams_;
   asio::steady_timer timer_;
+  std::optional<asio::posix::stream_descriptor> notices_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -21,6 +21,7 @@ Result<nlohmann::json> undo_here(const Command& command, WallNs since) {
   HostOptions options;
   options.root = command.root;
   options.state = command.state;
+  options.watch = false;
   auto host = Host::open(io, std::move(options));
   if (!host) return pass(host.error());
   auto busy = asio::make_work_guard(io);

@@ -58,6 +58,8 @@ class FakeDepot final : public server::Depot {
   std::function<void()> in_window;
   /// Called without the lock after each read of content.
   std::function<void()> after_read;
+  /// What is noticed from now on is too much to be told one by one.
+  void overflow_notices() { notices_.all = true; }
   void set_space(server::Space space) { space_ = space; }
 
   // ---- Depot
@@ -96,6 +98,9 @@ class FakeDepot final : public server::Depot {
   Result<server::Landed> set_attributes(const server::Spot& spot, const server::Identity& identity,
                                         std::uint8_t bits,
                                         const proto::Attributes& attributes) override;
+  Result<> watch(const server::FolderRef& folder, std::uint64_t tag) override;
+  server::Notices take_notices() override;
+  int notices_fd() const override { return -1; }
   Result<> sync_staged() override;
   Result<> sync_folder(const server::FolderRef& folder) override;
   Result<> sync_all() override;
@@ -129,6 +134,7 @@ class FakeDepot final : public server::Depot {
   void sync_data(Ino ino);
   void outside(Step step);  // by another program: in both trees
   Where at(const std::string& path) const;
+  void notice(const Where& where, bool being_written = false);
   Result<Where> resolve(const server::Spot& spot) const;
   server::Facts facts(Ino ino) const;
   std::uint32_t links(Ino ino) const;
@@ -152,6 +158,8 @@ class FakeDepot final : public server::Depot {
   Ino next_ino_ = 4;
   WallNs tick_ = 1'000'000'000'000'000'000;
   bool exchanges_ = true;
+  std::map<Ino, std::uint64_t> watched_;
+  server::Notices notices_;
   server::Space space_{1ull << 40, 1ull << 39, 1u << 20, 1u << 19};
   std::uint64_t calls_ = 0;
   std::uint64_t fail_at_ = 0;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "tests/support/fake_depot.h"
 
@@ -20,12 +21,32 @@ constexpr std::uint64_t kHistory = 3;
 
 // ---- another program
 
+Result<> FakeDepot::watch(const server::FolderRef& folder, std::uint64_t tag) {
+  std::unique_lock lock(mutex_);
+  auto where = resolve({folder, ""});
+  if (!where) return pass(where.error());
+  watched_[where->ino] = tag;
+  return {};
+}
+
+server::Notices FakeDepot::take_notices() {
+  std::unique_lock lock(mutex_);
+  if (notices_.all) notices_.changed.clear();
+  return std::exchange(notices_, {});
+}
+
+void FakeDepot::notice(const Where& where, bool being_written) {
+  const auto it = watched_.find(where.folder);
+  if (it != watched_.end()) notices_.changed.push_back({it->second, where.name, being_written});
+}
+
 void FakeDepot::make_folder(const std::string& path) {
   std::unique_lock lock(mutex_);
   const auto where = at(path);
   if (where.ino != 0) return;
   const Ino ino = make(EntryKind::folder);
   bind(where.folder, where.name, ino);
+  notice(where);
   flush();
 }
 
@@ -43,6 +64,7 @@ void FakeDepot::write(const std::string& path, const std::string& content) {
     inode.data.assign(bytes.begin(), bytes.end());
     inode.attributes.mtime = inode.ctime = when;
   });
+  notice(where);
 }
 
 void FakeDepot::replace(const std::string& path, const std::string& content) {
@@ -60,6 +82,7 @@ void FakeDepot::make_symlink(const std::string& path, const std::string& target)
   const Ino ino = make(EntryKind::symlink);
   step([=](Tree& tree) { tree.inodes[ino].target = target; });
   bind(where.folder, where.name, ino);
+  notice(where);
   flush();
 }
 
@@ -67,6 +90,7 @@ void FakeDepot::hard_link(const std::string& from, const std::string& to) {
   std::unique_lock lock(mutex_);
   const auto where = at(to);
   bind(where.folder, where.name, at(from).ino);
+  notice(where);
   flush();
 }
 
@@ -76,6 +100,8 @@ void FakeDepot::move(const std::string& from, const std::string& to) {
   const auto where = at(to);
   bind(where.folder, where.name, old.ino);
   bind(old.folder, old.name, 0);
+  notice(old);
+  notice(where);
   flush();
 }
 
@@ -83,6 +109,7 @@ void FakeDepot::erase(const std::string& path) {
   std::unique_lock lock(mutex_);
   const auto where = at(path);
   bind(where.folder, where.name, 0);
+  notice(where);
   flush();
 }
 
@@ -91,6 +118,7 @@ void FakeDepot::chmod(const std::string& path, std::uint32_t mode) {
   proto::Attributes attributes;
   attributes.mode = mode;
   set(at(path).ino, proto::kMode, attributes);
+  notice(at(path));
   flush();
 }
 
