@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/seams.h"
+#include "base/sparse.h"
 
 namespace ebb {
 namespace {
@@ -106,6 +107,25 @@ class SystemFile final : public File {
       return ::fallocate(fd_.get(), kMode, static_cast<off_t>(range.begin),
                          static_cast<off_t>(range.size()));
     }));
+  }
+
+  Result<> reserve(Range range) override {
+    if (range.empty()) return {};
+    const int result = retry([&] {
+      return ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(range.begin),
+                         static_cast<off_t>(range.size()));
+    });
+    return result < 0 && errno == EOPNOTSUPP ? Result<>() : done(result);
+  }
+
+  std::vector<Range> data_in(Range range, std::size_t most) const override {
+    return data_of(fd_.get(), range, most);
+  }
+
+  Result<std::uint64_t> allocated() const override {
+    struct stat st {};
+    if (::fstat(fd_.get(), &st) < 0) return fail_errno(errno, path_);
+    return static_cast<std::uint64_t>(st.st_blocks) * 512;
   }
 
   Result<> sync() override {

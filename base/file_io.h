@@ -32,6 +32,19 @@ class File {
   virtual Result<> allocate(std::uint64_t size) = 0;
   /// Gives the blocks of the range back; it reads as zero.
   virtual Result<> punch(Range range) = 0;
+  /// Disk blocks for the range, so that writing there needs none; the size stays.  No error where that
+  /// cannot be had.
+  virtual Result<> reserve(Range range) {
+    (void)range;
+    return {};
+  }
+  /// The parts of the range that may hold data, in order, at most `most`; the rest reads as zero.
+  virtual std::vector<Range> data_in(Range range, std::size_t most) const {
+    (void)most;
+    return range.empty() ? std::vector<Range>{} : std::vector<Range>{range};
+  }
+  /// Bytes on the disk.
+  virtual Result<std::uint64_t> allocated() const { return size(); }
   /// fdatasync: data and the size are on disk when it returns.
   virtual Result<> sync() = 0;
 

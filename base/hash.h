@@ -24,6 +24,8 @@ class Xxh3Stream {
   Xxh3Stream& operator=(Xxh3Stream&&) noexcept;
 
   void update(ByteView bytes);
+  /// The same as update() with so many zeros, which costs little however many they are.
+  void zeros(std::uint64_t count);
   std::uint64_t digest() const;  // of what came so far; the stream may go on
 
  private:

@@ -186,6 +186,8 @@ void fields(V& v, Seen<V, FileSyncInit>& m) {
   fields(v, m.attributes);
   ranges(v, m.ranges);
   v.check(m.ranges.empty() || m.ranges.back().end <= m.size, "a range past the size");
+  ranges(v, m.holes);
+  v.check(m.holes.empty() || m.holes.back().end <= m.size, "a hole past the size");
 }
 
 template <class V>
@@ -229,6 +231,7 @@ void fields(V& v, Seen<V, Pull>& m) {
   v.id(m.content_version);
   ranges(v, m.ranges);
   v.number(m.priority);
+  v.flag(m.holes);
 }
 
 template <class V>

@@ -153,6 +153,7 @@ struct FileSyncInit {
   std::vector<Range>
       ranges{};  // what this session sends, in order; at most kRangesMax.  What is outside them
                  // is as in content_version (push) or not asked for (pull)
+  std::vector<Range> holes{};  // not sent, and zeros: in order, none over a range that is sent
   friend bool operator==(const FileSyncInit&, const FileSyncInit&) = default;
 };
 inline constexpr std::size_t kRangesMax = 4096;
@@ -209,6 +210,7 @@ struct Pull {
   Version content_version{};
   std::vector<Range> ranges{};  // empty = the whole
   std::uint8_t priority = 0;    // higher goes first: 2 a reader waits, 1 read-ahead, 0 background
+  bool holes = false;  // what is a hole may be named in place of being sent
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 

@@ -34,6 +34,10 @@ std::uint64_t SessionHash::offset() const {
   return complete() ? size_ : ranges_[current_].begin + done_;
 }
 
+std::uint64_t SessionHash::left() const {
+  return complete() ? 0 : ranges_[current_].size() - done_;
+}
+
 bool SessionHash::complete() const {
   return current_ == ranges_.size();
 }

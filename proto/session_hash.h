@@ -1,4 +1,5 @@
-// The hash that FileSyncCheckHash carries: what one session sent, in order.  ebb-protocol(7), "Session hash".
+// The hash that FileSyncCheckHash carries: what one session sent, in order.  ebb-protocol(7),
+// "Session hash".
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,9 @@
 
 namespace ebb::proto {
 
-/// XXH3-64.  Where the session sends the whole content (one range from 0 to `size`, or none and size 0) it is
-/// the hash of the content; else each range is preceded by its begin and end as u64.  Not thread-safe.
+/// XXH3-64.  Where the session sends the whole content (one range from 0 to `size`, or none and
+/// size 0) it is the hash of the content; else each range is preceded by its begin and end as u64.
+/// Not thread-safe.
 class SessionHash {
  public:
   SessionHash(std::uint64_t size, const std::vector<Range>& ranges);
@@ -19,6 +21,8 @@ class SessionHash {
   bool update(std::uint64_t offset, ByteView bytes);
   /// Where the next bytes belong; the size when done.
   std::uint64_t offset() const;
+  /// How many bytes may come at offset() before the next range begins.
+  std::uint64_t left() const;
   bool complete() const;
   bool whole() const { return whole_; }
   std::uint64_t digest() const { return hash_.digest(); }

@@ -26,6 +26,11 @@ class ContentFile final : public File {
   Result<> truncate(std::uint64_t size) override { return file_->truncate(size); }
   Result<> allocate(std::uint64_t size) override { return file_->allocate(size); }
   Result<> punch(Range range) override { return file_->punch(range); }
+  Result<> reserve(Range range) override { return file_->reserve(range); }
+  std::vector<Range> data_in(Range range, std::size_t most) const override {
+    return file_->data_in(range, most);
+  }
+  Result<std::uint64_t> allocated() const override { return file_->allocated(); }
   Result<> sync() override {
     if (auto r = file_->sync(); !r) return r;
     if (name_synced_) return {};

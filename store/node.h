@@ -24,6 +24,7 @@ enum NodeFlag : std::uint32_t {
   kOrphan = 1u << 8,           // no local name, kept for open handles; listed in Table::orphans
   kQueued = 1u << 9,           // in Table::queue at queue_seq
   kPulling = 1u << 10,         // all of its content is wanted, by its status; listed in Table::pulls
+  kSparse = 1u << 17,          // its content file alone tells how many blocks it has
   kAccessTime = 1u << 16,      // its access time was set and is in Table::access_times; else it is the mtime
 };
 

@@ -77,6 +77,7 @@ struct Attributes {
   std::uint32_t gid = 0;
   std::uint64_t size = 0;
   std::uint64_t blocks = 0;  // of 512 bytes; the file's, never the cache's
+  std::uint64_t counted = 0;  // core alone: the content file whose blocks count, 0 = the size tells
   std::uint64_t device = 0;  // of a device: its number, as the kernel has it
   WallNs atime = 0;          // this machine's; the mtime until it is set
   WallNs mtime = 0;

@@ -139,7 +139,7 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
       if (core.inodes.forget(*node, 1)) core.release_node(*node);
       return refuse(opened.error());
     }
-    if (auto now = core.tree->node(*node)) *attributes = core.tree->attributes(*node, *now);
+    if (auto now = core.tree->node(*node)) *attributes = core.measured(*node, *now);
     core.answer(reply, Result<Created>(Created{*attributes, *opened}));
   };
   if (*listed) return work(lock, {}), 0;

@@ -18,6 +18,9 @@ struct Client::Impl : Core {
   /// The same for what answers nothing.
   template <class Work>
   Ticket change_in(NodeId folder, Reply<> reply, Work work);
+  /// The node's attributes, its blocks counted where its size does not tell them.
+  Attributes measured(NodeId node, const store::Node& record);
+  void measure(Attributes& attributes);
   /// The node's attributes, counted as one lookup.
   Result<Attributes> entry(NodeId node);
   Result<> writable() const;

@@ -7,11 +7,23 @@
 
 namespace ebb::fusefs {
 
+Attributes Client::Impl::measured(NodeId id, const store::Node& record) {
+  Attributes attributes = tree->attributes(id, record);
+  measure(attributes);
+  return attributes;
+}
+
+void Client::Impl::measure(Attributes& attributes) {
+  if (attributes.counted == 0) return;
+  const auto bytes = contents.allocated(attributes.node, attributes.counted);
+  if (bytes) attributes.blocks = *bytes / 512;
+}
+
 Result<Attributes> Client::Impl::entry(NodeId id) {
   const auto node = tree->node(id);
   if (!node) return pass(node.error());
   inodes.looked_up(id);
-  return tree->attributes(id, *node);
+  return measured(id, *node);
 }
 
 Ticket Client::lookup(NodeId folder, std::string_view name, Reply<Attributes> reply) {
@@ -40,7 +52,7 @@ Result<Attributes> Client::attributes(NodeId id) {
   if (const auto content = impl_->contents.find(id)) impl_->contents.look_at_file(content);
   const auto node = impl_->tree->node(id);
   if (!node) return pass(as_errno(node.error()));
-  return impl_->tree->attributes(id, *node);
+  return impl_->measured(id, *node);
 }
 
 Result<Attributes> Client::attributes(NodeId id, Handle) {
@@ -65,7 +77,7 @@ Ticket Client::set_attributes(NodeId id, std::optional<Handle> handle,
   if (done && rest) done = core.tree->set_attributes(id, change);
   if (!done) return core.answer(reply, Result<Attributes>(pass(done.error()))), 0;
   const auto node = core.tree->node(id);
-  core.answer(reply, node ? Result<Attributes>(core.tree->attributes(id, *node))
+  core.answer(reply, node ? Result<Attributes>(core.measured(id, *node))
                           : Result<Attributes>(pass(node.error())));
   return 0;
 }
@@ -208,6 +220,7 @@ Result<> Client::read_folder(Handle handle, std::uint64_t cookie, bool count_loo
       if (open == nullptr || !open->folder) return fail_errno(EBADF);
       auto read = impl_->tree->list(open->node, cookie, [&](const FolderEntry& entry) {
         batch.push_back(entry);
+        impl_->measure(batch.back().attributes);
         return batch.size() < kBatch;
       });
       if (!read) return pass(as_errno(read.error()));

@@ -54,6 +54,7 @@ Result<> Contents::load(OpenContent& content, const store::Node& node) const {
   content.whole = node.size == 0 || (node.has(store::kWhole) && node.content != 0);
   content.write_marked = node.has(store::kOpenForWrite);
   content.is_volatile = node.has(store::kVolatile);
+  content.sparse = node.has(store::kSparse);
   if (content.whole || node.content == 0) return {};
   auto text = core_.store->text(content.node, store::Text::extents);
   if (!text) return pass(as_errno(text.error()));
@@ -222,6 +223,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
   core_.moved.notify_all();
   // What failed may have changed bytes all the same: where some were here, the content is dirty.
   const std::uint64_t new_size = done ? std::max(content->size, range.end) : content->size;
+  if (done && range.begin > content->size) note_sparse(content);
   auto recorded = written(content, done ? range : Range{}, new_size);
   if (!done) return pass(as_errno(done.error()));
   if (!recorded) return pass(recorded.error());
@@ -298,6 +300,8 @@ Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t
     if (!content->whole) {
       if (auto recorded = record_here(content); !recorded) return recorded;
     }
+  } else if (size > content->size) {
+    note_sparse(content);
   }
   return written(content, {}, size);
 }
@@ -325,13 +329,26 @@ Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint
   if (auto done = open_file(lock, content); !done) return pass(done.error());
   if (content->detached) return fail_errno(ESTALE);
   const auto parts = content->landable(arrived).list();
+  auto done = bring(lock, content, parts, [&](File& file, Range part) {
+    return file.write_at(part.begin, bytes.subspan(part.begin - offset, part.size()));
+  });
+  if (!done) return pass(done.error());
+  RangeSet landed;
+  for (const auto& part : parts) landed.add(part);
+  answer_readers(content);
+  return landed;
+}
+
+/// Ranges that nobody else is at get their bytes and are here, not checked yet.
+Result<> Contents::bring(Lock& lock, const ContentPtr& content, const std::vector<Range>& parts,
+                         const std::function<Result<>(File&, Range)>& write) {
   content->landing.insert(content->landing.end(), parts.begin(), parts.end());
   Result<> done;
   {
+    const std::shared_ptr<File> file = content->file;
     const Unlocked open(lock);
     for (const auto& part : parts) {
-      if (!done) break;
-      done = content->file->write_at(part.begin, bytes.subspan(part.begin - offset, part.size()));
+      if (done) done = write(*file, part);
     }
   }
   for (const auto& part : parts) {
@@ -340,32 +357,47 @@ Result<RangeSet> Contents::land(Lock& lock, const ContentPtr& content, std::uint
   core_.moved.notify_all();
   if (!done) return pass(as_errno(done.error()));
   if (content->detached) return fail_errno(ESTALE);
-  RangeSet landed;
   for (const auto& part : parts) {
-    landed.add(part);
     content->unchecked.add(part);
     content->here.add(part);
   }
   restamp(content);
+  return {};
+}
+
+Result<> Contents::land_holes(Lock& lock, const ContentPtr& content,
+                              const std::vector<Range>& holes) {
+  const auto landable = [&] {
+    RangeSet free;
+    for (const auto& hole : holes) {
+      for (const auto& part : content->landable(hole).list()) free.add(part);
+    }
+    return free;
+  };
+  if (landable().empty()) return {};
+  if (auto done = open_file(lock, content); !done) return done;
+  if (content->detached) return fail_errno(ESTALE);
+  // The file may have bytes there of an attempt that was not believed.
+  const RangeSet parts = landable();
+  auto done =
+      bring(lock, content, parts.list(), [](File& file, Range part) { return file.punch(part); });
+  if (!done) return done;
+  note_sparse(content);
+  done = checked(content, parts);
   answer_readers(content);
-  return landed;
+  return done;
+}
+
+void Contents::note_sparse(const ContentPtr& content) {
+  if (content->sparse || content->detached) return;
+  content->sparse = true;
+  if (auto done = core_.tree->set_sparse(content->node); !done) {
+    log_warn("holes are not recorded: {}", done.error().message());
+  }
 }
 
 void Contents::pushed(const ContentPtr& content) {
   if (content->is_volatile && !content->detached) mark_unsettled(content);
-}
-
-void Contents::hole(const ContentPtr& content, Range range) {
-  for (const auto& part : content->here.missing_in(range).list()) {
-    content->unchecked.add(part);
-    content->here.add(part);
-  }
-  RangeSet all;
-  all.add(range);
-  if (auto done = checked(content, all); !done) {
-    log_warn("a hole is not recorded: {}", done.error().message());
-  }
-  answer_readers(content);
 }
 
 Result<> Contents::checked(const ContentPtr& content, const RangeSet& landed) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -60,8 +61,10 @@ class Contents {
   /// The server has it: from now on its bytes are believed after a power cut only when they were
   /// synced.
   void pushed(const ContentPtr& content);
-  /// A range that no pull will bring: it reads as zero.
-  void hole(const ContentPtr& content, Range range);
+  /// Ranges of which it is known that they are zeros: here from now on, and holes in the file.
+  Result<> land_holes(Lock& lock, const ContentPtr& content, const std::vector<Range>& holes);
+  /// Bytes on the disk of a content that is wholly here.
+  Result<std::uint64_t> allocated(NodeId node, std::uint64_t number) const;
   /// The session's hash was right: the store is told.  Or wrong: the bytes are no more here.
   Result<> checked(const ContentPtr& content, const RangeSet& landed);
   void taken_back(const ContentPtr& content, const RangeSet& landed);
@@ -86,6 +89,10 @@ class Contents {
   void mark_unsettled(const ContentPtr& content);
   void detach(const ContentPtr& content);
   void restamp(const ContentPtr& content);
+  void note_sparse(const ContentPtr& content);
+  Result<> bring(Lock& lock, const ContentPtr& content, const std::vector<Range>& parts,
+                 const std::function<Result<>(File&, Range)>& write);
+  Result<> reserve(Lock& lock, const ContentPtr& content, Range range);
   Result<> zero_out(Lock& lock, const ContentPtr& content, Range range);
   void wait_for_claims(Lock& lock, const ContentPtr& content, Range range);
   Result<> written(const ContentPtr& content, Range range, std::uint64_t new_size);

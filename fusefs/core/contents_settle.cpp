@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/sparse.h"
 #include "fusefs/core/contents.h"
 #include "fusefs/core/core.h"
 
@@ -192,6 +193,7 @@ void Contents::look_at_file(const ContentPtr& content) {
   content->stamp = now;
   content->size = now.size;
   ++content->writes;
+  if (may_have_holes(content->file->fd())) note_sparse(content);
   if (auto done = core_.tree->content_written(content->node, now.size); !done) {
     log_warn("a change of a content is not recorded: {}", done.error().message());
   }
@@ -207,14 +209,32 @@ Result<> Contents::allocate(Lock& lock, const ContentPtr& content, int mode, Ran
   if (range.empty()) return fail_errno(EINVAL);
   if (range.end > INT64_MAX) return fail_errno(EFBIG);
   if (!keep && range.end > content->size) {
-    const Range inside{range.begin, std::min(range.end, content->size)};
     if (auto done = set_size(lock, content, range.end); !done) return done;
-    if (zero && !inside.empty()) return zero_out(lock, content, inside);
-    return {};
   }
-  if (!zero)
-    return {};  // blocks are not reserved: the space a write needs is found when it is written
-  return zero_out(lock, content, {range.begin, std::min(range.end, content->size)});
+  if (zero) {
+    const Range inside{range.begin, std::min(range.end, content->size)};
+    if (auto done = zero_out(lock, content, inside); !done) return done;
+  }
+  return punch ? Result<>() : reserve(lock, content, range);
+}
+
+Result<> Contents::reserve(Lock& lock, const ContentPtr& content, Range range) {
+  if (auto room = room_for(range.size()); !room) return room;
+  if (auto done = open_file(lock, content); !done) return done;
+  note_sparse(content);
+  const std::shared_ptr<File> file = content->file;
+  const Unlocked open(lock);
+  auto done = file->reserve(range);
+  if (!done) return pass(as_errno(done.error()));
+  return {};
+}
+
+Result<std::uint64_t> Contents::allocated(NodeId node, std::uint64_t number) const {
+  const auto content = find(node);
+  if (content && content->file && content->number == number) return content->file->allocated();
+  const auto file = core_.content_files.open(number);
+  if (!file) return pass(file.error());
+  return (*file)->allocated();
 }
 
 Result<> Contents::zero_out(Lock& lock, const ContentPtr& content, Range range) {
@@ -230,6 +250,7 @@ Result<> Contents::zero_out(Lock& lock, const ContentPtr& content, Range range) 
   }
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
   core_.moved.notify_all();
+  if (done) note_sparse(content);
   auto recorded = written(content, done ? range : Range{}, content->size);
   if (!done) return pass(as_errno(done.error()));
   return recorded;

@@ -45,6 +45,7 @@ struct OpenContent {
 
   std::uint64_t size = 0;
   bool whole = false;
+  bool sparse = false;  // the store knows that its blocks may be fewer, or more, than its size says
   store::Extents extents;
   RangeSet unchecked;
   RangeSet here;

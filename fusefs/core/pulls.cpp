@@ -191,7 +191,8 @@ bool Pulls::start(const ContentPtr& content, std::uint8_t priority) {
       [this, session](Lock& lock, const proto::Body& body) { heard(lock, session, body); });
   sessions_.emplace(session->id, session);
   core_.tree->set_active(content->node, State::pulling, true);
-  core_.link.send(session->id, proto::Pull{node->entry, version, std::move(ranges), priority});
+  core_.link.send(session->id,
+                  proto::Pull{node->entry, version, std::move(ranges), priority, true});
   return true;
 }
 
@@ -200,7 +201,7 @@ void Pulls::heard(Lock& lock, const SessionPtr& session, const proto::Body& body
   if (const auto* part = std::get_if<proto::FileSyncData>(&body)) {
     data(lock, session, *part);
   } else if (const auto* init = std::get_if<proto::FileSyncInit>(&body)) {
-    began(session, *init);
+    began(lock, session, *init);
   } else if (const auto* sum = std::get_if<proto::FileSyncCheckHash>(&body)) {
     check(session, *sum);
   } else if (const auto* error = std::get_if<proto::ErrorMessage>(&body)) {
@@ -208,7 +209,7 @@ void Pulls::heard(Lock& lock, const SessionPtr& session, const proto::Body& body
   }
 }
 
-void Pulls::began(const SessionPtr& session, const proto::FileSyncInit& init) {
+void Pulls::began(Lock& lock, const SessionPtr& session, const proto::FileSyncInit& init) {
   const ContentPtr content = session->content;
   const auto node = core_.tree->node(content->node);
   const bool dirty = node && node->has(store::kContentDirty);
@@ -216,18 +217,34 @@ void Pulls::began(const SessionPtr& session, const proto::FileSyncInit& init) {
   if (other || (init.size != content->size && !dirty)) {
     return failed(session, proto::Errc::moved_on, {});
   }
-  // What is behind the end of the version that it derives from is a hole of ours.
-  if (init.size < content->size) core_.contents.hole(content, {init.size, content->size});
-  std::vector<Range> expected;
-  for (auto range : session->ranges) {
-    range.end = std::min(range.end, init.size);
-    if (!range.empty()) expected.push_back(range);
+  RangeSet expected;
+  for (auto range : session->ranges) expected.add({range.begin, std::min(range.end, init.size)});
+  for (const auto& hole : init.holes) expected.remove(hole);
+  if (init.ranges != expected.list()) {
+    return failed(session, proto::Errc::bad_request, "other ranges");
   }
-  if (init.ranges != expected) return failed(session, proto::Errc::bad_request, "other ranges");
   session->hash = proto::SessionHash(init.size, init.ranges);
   session->began = true;
-  if (!node || node->attributes_server >= init.attributes_version) return;
-  core_.stats.want(session->content->node);
+  if (node && node->attributes_server < init.attributes_version) {
+    core_.stats.want(session->content->node);
+  }
+  auto holes = init.holes;
+  // What is behind the end of the version that it derives from is a hole of ours.
+  if (init.size < content->size) holes.push_back({init.size, content->size});
+  auto done = core_.contents.land_holes(lock, content, holes);
+  if (!done) return not_kept(session, done.error());
+  for (const auto& hole : holes) {
+    content->want_now.remove(hole);
+    content->want_ahead.remove(hole);
+  }
+}
+
+void Pulls::not_kept(const SessionPtr& session, const Error& why) {
+  log_warn("what was pulled cannot be kept: {}", why.message());
+  if (session->ended) return;
+  end(session, true);
+  core_.contents.taken_back(session->content, session->landed);
+  give_up(session->content, pass(why));
 }
 
 void Pulls::data(Lock& lock, const SessionPtr& session, const proto::FileSyncData& data) {
@@ -237,14 +254,7 @@ void Pulls::data(Lock& lock, const SessionPtr& session, const proto::FileSyncDat
     return failed(session, proto::Errc::bad_request, "data that was not asked for");
   }
   auto landed = core_.contents.land(lock, content, data.offset, data.bytes);
-  if (!landed) {
-    log_warn("what was pulled cannot be kept: {}", landed.error().message());
-    if (session->ended) return;
-    end(session, true);
-    core_.contents.taken_back(content, session->landed);
-    give_up(content, pass(landed.error()));
-    return;
-  }
+  if (!landed) return not_kept(session, landed.error());
   for (const auto& range : landed->list()) session->landed.add(range);
   // The connection may have gone while the lock was free: then nobody compares the hash of these
   // bytes.
@@ -314,7 +324,8 @@ void Pulls::version_is_gone(const SessionPtr& session) {
   core_.stats.want(content->node);
   content->retry_at = core_.now() + kRetryFirst;
   const auto node = core_.tree->node(content->node);
-  // Nothing of it was ever here: who has it open may as well get the newer one, when the word has come.
+  // Nothing of it was ever here: who has it open may as well get the newer one, when the word has
+  // come.
   const bool untouched = content->number == 0 && !content->file && !content->opening;
   if (untouched) {
     for (const auto& reader : content->readers) want_now(content, reader.range);

@@ -65,9 +65,10 @@ class Pulls {
   void pump_priority(std::uint8_t priority);
   void load_background();
   void heard(Lock& lock, const SessionPtr& session, const proto::Body& body);
-  void began(const SessionPtr& session, const proto::FileSyncInit& init);
+  void began(Lock& lock, const SessionPtr& session, const proto::FileSyncInit& init);
   void data(Lock& lock, const SessionPtr& session, const proto::FileSyncData& data);
   void check(const SessionPtr& session, const proto::FileSyncCheckHash& check);
+  void not_kept(const SessionPtr& session, const Error& why);
   void failed(const SessionPtr& session, proto::Errc code, const std::string& sentence);
   void version_is_gone(const SessionPtr& session);
   void end(const SessionPtr& session, bool cancel);

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/sparse.h"
 #include "fusefs/core/core.h"
 #include "fusefs/core/pushes.h"
 
@@ -18,6 +19,8 @@ constexpr std::uint64_t kSendUnasked = 1u << 20;
 constexpr std::size_t kOutboxEnough = 2u << 20;
 /// Bytes of one content read and sent before the next one's turn.
 constexpr std::size_t kTurn = 1u << 20;
+/// Bytes of a hole that are hashed in one turn.
+constexpr std::uint64_t kHoleTurn = std::uint64_t{4} << 30;
 constexpr Duration kRetryFirst = std::chrono::milliseconds(500);
 constexpr Duration kAnsweredAfter = std::chrono::milliseconds(500);
 /// So often a step is planned anew after the server contradicted, before it counts as a conflict.
@@ -64,17 +67,18 @@ OpId Pushes::answered() const {
   return OpId(outstanding_.begin()->value - 1);
 }
 
-void Pushes::send_recorded() {
+void Pushes::send_recorded(Lock& lock) {
   const auto all = operations_;
   for (const auto& [id, operation] : all) {
     if (operation->phase != Operation::Phase::recorded) continue;
     if (!core_.link.can_send()) return;
-    if (!send_begin(operation)) put_off(operation);
+    if (!send_begin(lock, operation)) put_off(operation);
   }
 }
 
-bool Pushes::send_begin(const OperationPtr& operation) {
+bool Pushes::send_begin(Lock& lock, const OperationPtr& operation) {
   const Step& step = operation->step;
+  if (!operation->mutate && !operation->probe) return send_content(lock, operation);
   operation->phase = Operation::Phase::sent;
   operation->session = core_.link.open_session(
       [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
@@ -82,22 +86,35 @@ bool Pushes::send_begin(const OperationPtr& operation) {
     operation->mutate->operation.answered = answered();
     return core_.link.send(operation->session, *operation->mutate);
   }
-  if (operation->probe) {
-    proto::FileSyncInit question;
-    question.operation = {operation->id, answered()};
-    question.entry = step.entry;
-    if (!step.entry) question.place = step.place;
-    question.content_version = step.content_version;
-    question.size = 1;
-    question.ranges = {{0, 1}};
-    return core_.link.send(operation->session, question);
-  }
-  // Another content may stand there since: it is pushed under the same id, and the receipt's hash
-  // tells which of them the server has.
+  proto::FileSyncInit question;
+  question.operation = {operation->id, answered()};
+  question.entry = step.entry;
+  if (!step.entry) question.place = step.place;
+  question.content_version = step.content_version;
+  question.size = 1;
+  question.ranges = {{0, 1}};
+  return core_.link.send(operation->session, question);
+}
+
+/// Another content may stand there since it was recorded: it is pushed under the same id, and the
+/// receipt's hash tells which of them the server has.
+bool Pushes::send_content(Lock& lock, const OperationPtr& operation) {
+  const Step& step = operation->step;
   auto content = core_.contents.get(step.node);
   if (!content || !(*content)->whole) return false;
   operation->content = std::move(*content);
-  const OpenContent& now = *operation->content;
+  const ContentPtr held = operation->content;
+  if (held->size >= kHoleLeast) {
+    // Only an open file tells where its holes are.
+    if (auto done = core_.contents.open_file(lock, held); !done) return false;
+    const auto it = operations_.find(operation->id);
+    if (it == operations_.end() || it->second != operation) return true;
+    if (held->detached || !held->whole || !core_.link.can_send()) return false;
+  }
+  operation->phase = Operation::Phase::sent;
+  operation->session = core_.link.open_session(
+      [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
+  const OpenContent& now = *held;
   proto::FileSyncInit init;
   init.operation = {operation->id, answered()};
   init.entry = step.entry;
@@ -108,6 +125,10 @@ bool Pushes::send_begin(const OperationPtr& operation) {
   init.attribute_bits = attribute_bits();
   init.attributes = attributes_of(step.node);
   if (now.size != 0) init.ranges = {now.all()};
+  if (now.size >= kHoleLeast) init.ranges = now.file->data_in(now.all(), proto::kRangesMax / 2);
+  init.holes = between(now.all(), init.ranges);
+  operation->passed = operation->whole_at = 0;
+  operation->whole = {};
   operation->hash.emplace(now.size, init.ranges);
   operation->size = now.size;
   operation->writes = now.writes;
@@ -137,6 +158,22 @@ void Pushes::stream(Lock& lock) {
   }
 }
 
+/// Goes on in the whole content's hash over a hole, for one turn; true when it is passed.
+bool Pushes::hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t end) {
+  if (operation->hash->whole() || operation->whole_at == end) return true;
+  const std::uint64_t step = std::min(end - operation->whole_at, kHoleTurn);
+  const std::uint32_t session = operation->session;
+  Xxh3Stream whole = std::move(operation->whole);
+  {
+    const Unlocked open(lock);
+    whole.zeros(step);
+  }
+  if (operation->session != session) return false;  // lost: it begins anew
+  operation->whole = std::move(whole);
+  operation->whole_at += step;
+  return operation->whole_at == end;
+}
+
 /// One turn; true when there is more to send.
 bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
   const bool ready = operation->may_send || operation->early;
@@ -154,9 +191,12 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
   for (std::size_t sent = 0; sent < kTurn && current() && !operation->hash->complete();) {
     if (!core_.link.can_send()) return false;
     const std::uint64_t offset = operation->hash->offset();
-    std::uint64_t left = std::min<std::uint64_t>(buffer.size(), content->size - offset);
+    if (!hash_hole(lock, operation, offset)) return current();
+    std::uint64_t left = std::min<std::uint64_t>(buffer.size(), operation->hash->left());
     // Nothing that is sent begins before what the server has.
-    if (offset < operation->resume_at) left = std::min(left, operation->resume_at - offset);
+    if (operation->passed < operation->resume_at) {
+      left = std::min(left, operation->resume_at - operation->passed);
+    }
     Result<std::size_t> got = std::size_t{0};
     {
       const std::shared_ptr<File> file = content->file;
@@ -168,17 +208,21 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (!got || *got == 0 || !still_same(operation)) return put_off(operation), false;
     const ByteView bytes = std::span(buffer).first(*got);
     operation->hash->update(offset, bytes);
+    if (!operation->hash->whole()) operation->whole.update(bytes);
+    operation->whole_at = offset + *got;
+    operation->passed += *got;
     sent += *got;
-    if (operation->early || offset + *got <= operation->resume_at) continue;
+    if (operation->early || operation->passed <= operation->resume_at) continue;
     if (!core_.link.send(session, proto::FileSyncData{offset, Bytes(bytes.begin(), bytes.end())})) {
       return put_off(operation), false;
     }
   }
   if (!current()) return false;
-  if (!operation->hash->complete()) return true;
+  if (!operation->hash->complete() || !hash_hole(lock, operation, operation->size))
+    return current();
   if (operation->early) {
     StepReceipt known = *operation->early;
-    known.content_is_ours = known.hash == operation->hash->digest();
+    known.content_is_ours = known.hash == operation->whole_hash();
     receipt(operation, known);
     return false;
   }
@@ -225,12 +269,12 @@ void Pushes::content_answered(const OperationPtr& operation, StepReceipt known) 
     return receipt(operation, known);
   }
   if (!operation->hash) return put_off(operation);
-  if (!operation->hash->complete()) {
+  if (!operation->all_read()) {
     operation->early = known;
     core_.effects.wake = true;
     return;
   }
-  known.content_is_ours = known.hash == operation->hash->digest();
+  known.content_is_ours = known.hash == operation->whole_hash();
   receipt(operation, known);
 }
 

@@ -58,6 +58,7 @@ void Pushes::lost() {
     if (operation->phase == Operation::Phase::sent) operation->phase = Operation::Phase::recorded;
     operation->session = 0;
     operation->hash.reset();
+    operation->passed = operation->whole_at = 0;
     operation->early.reset();
     operation->resume_at = 0;
     operation->may_send = operation->hash_sent = false;
@@ -107,7 +108,7 @@ void Pushes::pump(Lock& lock) {
   if (!core_.link.ready()) return;
   if (core_.watching.caught_up() && core_.now() >= scan_at_) begin_due();
   record(lock);
-  send_recorded();
+  send_recorded(lock);
   stream(lock);
 }
 

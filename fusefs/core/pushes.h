@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "fusefs/core/lock.h"
 #include "fusefs/core/open_content.h"
 #include "fusefs/core/step.h"
@@ -72,10 +73,16 @@ class Pushes {
     std::uint64_t flushes = 0;
     std::uint64_t resume_at = 0;  // the server has the bytes before it
     std::optional<proto::SessionHash> hash;
+    std::uint64_t passed = 0;  // bytes of the session that are read
+    /// Of the whole content, holes as well, where the session's own is not.
+    Xxh3Stream whole;
+    std::uint64_t whole_at = 0;
     bool may_send =
         false;  // the server has accepted, or the file is small enough not to wait for that
     bool hash_sent = false;
-    bool probe = false;    // the content is gone: only asks whether the server has done it
+    bool probe = false;  // the content is gone: only asks whether the server has done it
+    bool all_read() const { return hash->complete() && (hash->whole() || whole_at == size); }
+    std::uint64_t whole_hash() const { return hash->whole() ? hash->digest() : whole.digest(); }
     bool as_read = false;  // changes all the time: sent as it is read
     std::optional<StepReceipt>
         early;  // the answer to a repetition, before all was sent: hashed, not sent
@@ -107,10 +114,12 @@ class Pushes {
 
   // push_sessions.cpp: the talk with the server
   bool record(Lock& lock);
-  void send_recorded();
-  bool send_begin(const OperationPtr& operation);
+  void send_recorded(Lock& lock);
+  bool send_begin(Lock& lock, const OperationPtr& operation);
+  bool send_content(Lock& lock, const OperationPtr& operation);
   void stream(Lock& lock);
   bool stream_one(Lock& lock, const OperationPtr& operation);
+  bool hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t end);
   bool still_same(const OperationPtr& operation) const;
   void heard(const OperationPtr& operation, const proto::Body& body);
   void content_answered(const OperationPtr& operation, StepReceipt known);

@@ -102,11 +102,13 @@ Attributes Tree::attributes(NodeId id, const Node& node) const {
   out.gid = options.server_owners ? node.gid : options.gid;
   out.size = node.size;
   out.blocks = node.size / 512 + (node.size % 512 != 0 ? 1 : 0);
+  out.counted = node.has(store::kSparse) && node.has(store::kWhole) ? node.content : 0;
   out.mtime = node.mtime;
   out.ctime = node.ctime;
   out.device = node.device;
-  out.atime = node.has(store::kAccessTime) ? access_time(impl_->core.store(), id).value_or(node.mtime)
-                                           : node.mtime;
+  out.atime = node.has(store::kAccessTime)
+                  ? access_time(impl_->core.store(), id).value_or(node.mtime)
+                  : node.mtime;
   return out;
 }
 
@@ -259,6 +261,11 @@ Result<> Tree::content_written(NodeId id, std::uint64_t size) {
 
 Result<> Tree::set_here(NodeId id, ByteView extents, bool whole, bool settled) {
   return impl_->change([&](Edit& edit) { fusefs::set_here(edit, id, extents, whole, settled); });
+}
+
+Result<> Tree::set_sparse(NodeId id) {
+  return impl_->change(
+      [&](Edit& edit) { edit.change(id, [](Node& n) { n.set(store::kSparse); }); });
 }
 
 Result<> Tree::set_hash(NodeId id, std::uint64_t hash) {

@@ -133,6 +133,8 @@ class Tree {
   Result<> content_written(NodeId id, std::uint64_t size);
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.
   Result<> set_here(NodeId id, ByteView extents, bool whole, bool settled);
+  /// Its blocks are counted from now on, not taken from its size.
+  Result<> set_sparse(NodeId id);
   Result<> set_hash(NodeId id, std::uint64_t hash);
   /// What is wanted as a whole and not here yet (kPulling); `visit` returns false to stop.
   void pulls(const std::function<bool(NodeId)>& visit) const;

@@ -156,6 +156,7 @@ void Edit::drop_content(NodeId id) {
   after.hash = 0;
   after.hash_known = false;
   after.set(store::kWhole, false);
+  after.set(store::kSparse, false);
   after.set(store::kVolatile, false);
   set_text(id, Text::extents, {});
   erase_cell(Table::unsettled, kUnsettledTable, id.index());

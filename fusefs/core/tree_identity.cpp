@@ -128,7 +128,7 @@ NodeId replace_node(Edit& edit, NodeId id) {
   const auto old = edit.node(id);
   auto fresh = old;
   fresh.flags &= ~(store::kWhole | store::kVolatile | store::kOpenForWrite | store::kQueued |
-                   store::kPulling | store::kOrphan | store::kAccessTime);
+                   store::kPulling | store::kOrphan | store::kAccessTime | store::kSparse);
   fresh.entry = {};
   fresh.queue_seq = 0;
   fresh.content = 0;

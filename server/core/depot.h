@@ -91,6 +91,11 @@ class DepotFile {
   virtual ~DepotFile() = default;
   /// Fewer bytes than asked for only at the end of the file.
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) = 0;
+  /// The parts of the range that may hold data, in order, at most `most`; the rest reads as zero.
+  virtual std::vector<Range> data_in(Range range, std::size_t most) const {
+    (void)most;
+    return {range};
+  }
   /// As of now.  A reader compares it with what it saw at first, after each read.  Without xattrs.
   virtual Result<Facts> facts() = 0;
 };
@@ -102,6 +107,11 @@ class StagedFile {
   virtual ~StagedFile() = default;
   virtual Result<> write_at(std::uint64_t offset, ByteView in) = 0;
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) = 0;
+  /// As a DepotFile's.
+  virtual std::vector<Range> data_in(Range range, std::size_t most) const {
+    (void)most;
+    return {range};
+  }
   /// Takes a range of a served file's content, sharing its blocks where the filesystem can.
   virtual Result<> copy_from(DepotFile& file, Range range) = 0;
   /// Cuts, or extends with a hole.

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/sparse.h"
 #include "server/core/beneath.h"
 
 namespace ebb::server {
@@ -18,6 +19,9 @@ class ServedFile final : public DepotFile {
   ServedFile(Fd fd, std::string filesystem)
       : fd_(std::move(fd)), filesystem_(std::move(filesystem)) {}
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override;
+  std::vector<Range> data_in(Range range, std::size_t most) const override {
+    return data_of(fd_.get(), range, most);
+  }
   Result<Facts> facts() override { return facts_of(fd_, filesystem_, false); }
   const Fd& fd() const { return fd_; }
 
@@ -32,6 +36,9 @@ class DirectoryStagedFile final : public StagedFile {
       : fd_(std::move(fd)), filesystem_(std::move(filesystem)) {}
   Result<> write_at(std::uint64_t offset, ByteView in) override;
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override;
+  std::vector<Range> data_in(Range range, std::size_t most) const override {
+    return data_of(fd_.get(), range, most);
+  }
   Result<> copy_from(DepotFile& file, Range range) override;
   Result<> resize(std::uint64_t size) override;
   Result<> inherit(DepotFile& file) override;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/sparse.h"
 #include "server/core/service_impl.h"
 
 namespace ebb::server {
@@ -22,11 +23,63 @@ std::vector<Range> ranges_of(const proto::Pull& request, std::uint64_t size) {
   return out;
 }
 
+/// Where reading is in the ranges of a pull.
+struct Reading {
+  std::size_t range = 0;
+  std::uint64_t at = 0;
+};
+
 struct Step {
+  bool first = false;
+  bool holes_wanted = false;
+  std::vector<Range> ranges;  // first: asked for, then to be sent
+  std::vector<Range> holes;
+  Reading reading;
   std::unique_ptr<DepotFile> opened;
   std::vector<proto::FileSyncData> data;
   Result<> outcome;
 };
+
+/// With more ranges than this a content is not looked at for holes.
+constexpr std::size_t kMappedMax = 512;
+
+/// The holes of what was asked for are named and not sent.  One that goes on behind the end of a
+/// range is named as far as it goes: nobody has to ask for the rest of it.
+void leave_out_holes(const DepotFile& file, std::uint64_t size, Step& step) {
+  if (step.ranges.empty() || step.ranges.size() > kMappedMax) return;
+  const std::size_t most = proto::kRangesMax / (2 * step.ranges.size());
+  std::vector<Range> data;
+  for (std::size_t i = 0; i < step.ranges.size(); ++i) {
+    const Range range = step.ranges[i];
+    const auto parts = file.data_in(range, most);
+    auto holes = between(range, parts);
+    if (!holes.empty() && holes.back().end == range.end) {
+      const std::uint64_t limit = i + 1 < step.ranges.size() ? step.ranges[i + 1].begin : size;
+      const Range behind{range.end, limit};
+      const auto next = behind.empty() ? std::vector<Range>{behind} : file.data_in(behind, 1);
+      holes.back().end = next.empty() ? limit : std::max(range.end, next.front().begin);
+    }
+    data.insert(data.end(), parts.begin(), parts.end());
+    step.holes.insert(step.holes.end(), holes.begin(), holes.end());
+  }
+  step.ranges = std::move(data);
+}
+
+/// The next parts to read, at most kReadStep in all.
+std::vector<Range> next_parts(const std::vector<Range>& ranges, Reading& reading) {
+  std::vector<Range> wanted;
+  std::size_t size = 0;
+  while (reading.range < ranges.size() && size < kReadStep) {
+    const Range range = ranges[reading.range];
+    const auto part = std::min<std::uint64_t>(range.end - reading.at, kReadStep - size);
+    wanted.push_back({reading.at, reading.at + part});
+    size += part;
+    reading.at += part;
+    if (reading.at != range.end) continue;
+    if (++reading.range < ranges.size()) reading.at = ranges[reading.range].begin;
+  }
+  return wanted;
+}
 
 Result<> check_unmoved(DepotFile& file, const Facts& seen) {
   auto now = file.facts();
@@ -73,8 +126,6 @@ void Service::Impl::pull(Peer& peer, Session session, proto::Pull request) {
   made->turn = ++turns;
   made->seen = *tree->facts(id);
   made->ranges = ranges_of(request, entry->size);
-  if (!made->ranges.empty()) made->read_at = made->ranges.front().begin;
-  made->hash = std::make_unique<proto::SessionHash>(entry->size, made->ranges);
   made->request = std::move(request);
   peer.pulls[session] = std::move(made);
   touch(peer.id);
@@ -123,26 +174,24 @@ void Service::Impl::read_pulls(Peer& peer) {
 
 void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
   const NodeId id{pull->request.entry.value};
-  std::vector<Range> wanted;
-  std::size_t size = 0;
-  while (pull->range < pull->ranges.size() && size < kReadStep) {
-    const Range range = pull->ranges[pull->range];
-    const auto part = std::min<std::uint64_t>(range.end - pull->read_at, kReadStep - size);
-    wanted.push_back({pull->read_at, pull->read_at + part});
-    size += part;
-    pull->read_at += part;
-    if (pull->read_at != range.end) continue;
-    if (++pull->range < pull->ranges.size()) pull->read_at = pull->ranges[pull->range].begin;
-  }
-  auto spots = std::make_shared<Result<std::vector<Spot>>>(std::vector<Spot>());
-  if (!pull->file) *spots = tree->spots(id);
   auto step = std::make_shared<Step>();
+  auto spots = std::make_shared<Result<std::vector<Spot>>>(std::vector<Spot>());
+  std::vector<Range> wanted;
+  step->first = !pull->file;
+  step->reading = {pull->range, pull->read_at};
+  if (step->first) {
+    step->holes_wanted = pull->request.holes;
+    step->ranges = pull->ranges;
+    *spots = tree->spots(id);
+  } else {
+    wanted = next_parts(pull->ranges, step->reading);
+  }
   pull->busy = true;
   work(
       [depot = &seams.depot, step, spots, wanted = std::move(wanted), file = pull->file,
-       seen = pull->seen] {
+       seen = pull->seen]() mutable {
         DepotFile* reading = file.get();
-        if (reading == nullptr) {
+        if (step->first) {
           if (!*spots || (*spots)->empty()) {
             step->outcome = fail_errno(ENOENT);
             return;
@@ -155,14 +204,24 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
           step->opened = std::move(*opened);
           reading = step->opened.get();
           if (step->outcome = check_unmoved(*reading, seen); !step->outcome) return;
+          if (step->holes_wanted) leave_out_holes(*reading, seen.size, *step);
+          if (!step->ranges.empty()) step->reading.at = step->ranges.front().begin;
+          wanted = next_parts(step->ranges, step->reading);
         }
         step->outcome = read_some(*reading, seen, wanted, *step);
       },
       [this, who, pull, step] {
         pull->busy = false;
         if (pull->cancelled) return;
-        if (step->opened) pull->file = std::move(step->opened);
         if (!step->outcome) return pull_failed(who, pull->session, step->outcome.error());
+        if (step->first) {
+          pull->file = std::move(step->opened);
+          pull->ranges = std::move(step->ranges);
+          pull->holes = std::move(step->holes);
+          pull->hash = std::make_unique<proto::SessionHash>(pull->seen.size, pull->ranges);
+        }
+        pull->range = step->reading.range;
+        pull->read_at = step->reading.at;
         for (auto& data : step->data) {
           pull->ahead_bytes += data.bytes.size();
           pull->ahead.push_back(std::move(data));
@@ -207,6 +266,7 @@ bool Service::Impl::send_step(Peer& peer, Pull& pull) {
     init.size = pull.seen.size;
     init.attribute_bits = proto::kMode | proto::kMtime | proto::kOwner | proto::kXattrs;
     init.ranges = pull.ranges;
+    init.holes = pull.holes;
     (void)peer.connection.send(pull.session, init);
     pull.announced = true;
   }

@@ -13,7 +13,8 @@ namespace {
 
 bool same_push(const proto::FileSyncInit& a, const proto::FileSyncInit& b) {
   return a.operation.id == b.operation.id && a.entry == b.entry && a.place == b.place &&
-         a.content_version == b.content_version && a.size == b.size && a.ranges == b.ranges;
+         a.content_version == b.content_version && a.size == b.size && a.ranges == b.ranges &&
+         a.holes == b.holes;
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ struct Job {
   Facts seen;
   std::uint64_t size = 0;
   std::vector<Range> ranges;
+  std::vector<Range> holes;
   std::uint8_t bits = 0;
   proto::Attributes attributes;
   bool whole = false;
@@ -48,6 +49,7 @@ Result<> begin(Depot& depot, Job& job) {
   RangeSet present;
   present.add({0, std::min(job.seen.size, job.size)});
   for (const auto& range : job.ranges) present.remove(range);
+  for (const auto& range : job.holes) present.remove(range);
   for (const auto& range : present.list()) {
     if (auto ok = job.file->copy_from(*job.base_file, range); !ok) return ok;
   }
@@ -57,16 +59,33 @@ Result<> begin(Depot& depot, Job& job) {
   return {};
 }
 
-Result<std::uint64_t> hash_of(StagedFile& file, std::uint64_t size) {
-  Xxh3Stream hash;
-  Bytes buffer(std::min<std::uint64_t>(kHashStep, size));
-  for (std::uint64_t at = 0; at < size;) {
-    const auto step = std::min<std::uint64_t>(buffer.size(), size - at);
-    auto n = file.read_at(at, std::span(buffer).first(step));
+Result<> hash_part(StagedFile& file, Range part, Xxh3Stream& hash) {
+  Bytes buffer(std::min<std::uint64_t>(kHashStep, part.size()));
+  while (!part.empty()) {
+    const auto step = std::min<std::uint64_t>(buffer.size(), part.size());
+    auto n = file.read_at(part.begin, std::span(buffer).first(step));
     if (!n) return pass(n.error());
     if (*n == 0) return fail(Errc::io, "a staged file is too short");
     hash.update(ByteView(buffer).first(*n));
-    at += *n;
+    part.begin += *n;
+  }
+  return {};
+}
+
+/// What is a hole on disk is known to be zeros without reading it.
+Result<std::uint64_t> hash_of(StagedFile& file, std::uint64_t size) {
+  Xxh3Stream hash;
+  std::uint64_t at = 0;
+  while (at < size) {
+    const auto parts = file.data_in({at, size}, proto::kRangesMax);
+    for (const auto& part : parts) {
+      hash.zeros(part.begin - at);
+      if (auto ok = hash_part(file, part, hash); !ok) return pass(ok.error());
+      at = part.end;
+    }
+    if (!parts.empty()) continue;
+    hash.zeros(size - at);
+    at = size;
   }
   return hash.digest();
 }
@@ -102,6 +121,11 @@ bool good_ranges(const proto::FileSyncInit& init) {
   for (const auto& range : init.ranges) {
     if (range.empty() || range.begin < at || range.end > init.size) return false;
     at = range.end;
+  }
+  at = 0;
+  for (const auto& hole : init.holes) {
+    if (hole.empty() || hole.begin < at || hole.end > init.size) return false;
+    at = hole.end;
   }
   return true;
 }
@@ -255,6 +279,7 @@ void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
   job->seen = push->seen;
   job->size = push->init.size;
   job->ranges = push->init.ranges;
+  job->holes = push->init.holes;
   job->bits = push->init.attribute_bits;
   job->attributes = push->init.attributes;
   job->whole = push->hash->whole();

@@ -130,7 +130,8 @@ struct Pull {
   proto::Pull request;
   std::shared_ptr<DepotFile> file;
   Facts seen;
-  std::vector<Range> ranges;
+  std::vector<Range> ranges;  // asked for; once the file is open, what of them is sent
+  std::vector<Range> holes;
   std::unique_ptr<proto::SessionHash> hash;
   bool opened = false;
   bool announced = false;  // FileSyncInit is sent

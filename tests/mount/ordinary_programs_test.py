@@ -203,7 +203,6 @@ class Ordinary(harness.MountCase):
         self.expect_run("rm", "-rf", self.at / ("d" * 60))
         self.arrived()
 
-    @harness.known_gap("st_blocks is that of a file without holes, and holes are pushed as zeros")
     def test_sparse_files(self):
         path = self.at / "sparse"
         with open(path, "wb") as file:

@@ -145,6 +145,7 @@ inline void randomize(RandomBits& r, FileSyncInit& m) {
   m.attribute_bits = static_cast<std::uint8_t>(r() % 16);
   m.attributes = random_attributes(r);
   m.ranges = random_ranges(r, m.size);
+  m.holes = random_ranges(r, m.size);
 }
 inline void randomize(RandomBits& r, FileSyncInitResponse& m) {
   m = {static_cast<Errc>(r() % 40), random_text(r, 200), random_size(r)};
@@ -168,7 +169,7 @@ inline void randomize(RandomBits& r, FileSyncCheckHashResponse& m) {
 inline void randomize(RandomBits&, FileSyncFinish&) {}
 inline void randomize(RandomBits& r, Pull& m) {
   m = {random_id<EntryId>(r), random_id<Version>(r), random_ranges(r, random_size(r)),
-       static_cast<std::uint8_t>(r())};
+       static_cast<std::uint8_t>(r()), r() % 2 == 0};
 }
 inline void randomize(RandomBits&, Cancel&) {}
 inline void randomize(RandomBits& r, List& m) {

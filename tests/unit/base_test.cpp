@@ -62,6 +62,23 @@ TEST(Bytes, WhatIsWrittenIsReadAndACutIsNoticedOnce) {
   }
 }
 
+TEST(Hash, OfZerosIsThatOfTheirBytes) {
+  for (const std::size_t before : {0, 1, 63, 64, 100, 255, 256, 257, 1000, 1024, 5000}) {
+    for (const std::size_t zeros : {0, 1, 200, 1023, 8192, 8193, 20000, 65536, 100001, 1048576}) {
+      for (const std::size_t after : {0, 1, 64, 300, 3000}) {
+        Bytes bytes(before + zeros + after);
+        for (std::size_t i = 0; i < before; ++i) bytes[i] = std::byte(i * 7 + 1);
+        for (std::size_t i = 0; i < after; ++i) bytes[before + zeros + i] = std::byte(i * 5 + 3);
+        Xxh3Stream stream;
+        stream.update(ByteView(bytes).first(before));
+        stream.zeros(zeros);
+        stream.update(ByteView(bytes).subspan(before + zeros));
+        ASSERT_EQ(stream.digest(), xxh3(bytes)) << before << " " << zeros << " " << after;
+      }
+    }
+  }
+}
+
 TEST(Hash, IsXxh3AndSha256) {
   EXPECT_EQ(xxh3({}), 0x2d06800538d394c2ULL);
   Xxh3Stream stream;

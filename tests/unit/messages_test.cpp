@@ -166,6 +166,8 @@ TEST(Messages, RangesAreSortedDisjointAndWithinTheFile) {
   expect_refused(init({{6, 5}}));
   expect_refused(init({{0, 10}, {9, 20}}));
   expect_refused(init({{10, 20}, {0, 5}}));
+  expect_refused(FileSyncInit{.size = 100, .holes = {{50, 101}}});
+  expect_refused(FileSyncInit{.size = 100, .holes = {{50, 60}, {40, 45}}});
   expect_refused(Pull{.ranges = std::vector<Range>(kRangesMax + 1, Range{0, 1})});
 
   Bytes bytes = encode(Pull{.ranges = {{0, 10}, {20, 30}}});
@@ -242,13 +244,14 @@ TEST(Messages, BytesOnTheWireArePinned) {
        "1000000000000000"
        "02000000"
        "abab"},
-      {Pull{EntryId(1), Version(2), {{3, 4}}, 5},
+      {Pull{EntryId(1), Version(2), {{3, 4}}, 5, true},
        "0100000000000000"
        "0200000000000000"
        "01000000"
        "0300000000000000"
        "0400000000000000"
-       "05"},
+       "05"
+       "01"},
       {Mutate{.operation = {OpId(1), OpId(2)},
               .kind = MutationKind::rename,
               .entry = EntryId(3),
