@@ -208,17 +208,21 @@ Result<> Contents::allocate(Lock& lock, const ContentPtr& content, int mode, Ran
   if (!plain && !punch && !zero_range) return fail_errno(EOPNOTSUPP);
   if (range.empty()) return fail_errno(EINVAL);
   if (range.end > INT64_MAX) return fail_errno(EFBIG);
+  // The room first: what does not fit changes nothing.
+  if (!punch) {
+    if (auto done = reserve(lock, content, range); !done) return done;
+  }
   if (!keep && range.end > content->size) {
     if (auto done = set_size(lock, content, range.end); !done) return done;
   }
-  if (zero) {
-    const Range inside{range.begin, std::min(range.end, content->size)};
-    if (auto done = zero_out(lock, content, inside); !done) return done;
-  }
-  return punch ? Result<>() : reserve(lock, content, range);
+  if (!zero) return {};
+  const Range inside{range.begin, std::min(range.end, content->size)};
+  if (auto done = zero_out(lock, content, inside); !done || punch) return done;
+  return reserve(lock, content, inside);
 }
 
 Result<> Contents::reserve(Lock& lock, const ContentPtr& content, Range range) {
+  if (range.empty()) return {};
   if (auto room = room_for(range.size()); !room) return room;
   if (auto done = open_file(lock, content); !done) return done;
   note_sparse(content);

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "fusefs/ebb/background.h"
+#include "fusefs/ebb/dead_mount.h"
 #include "fusefs/ebb/mount_checks.h"
 #include "fusefs/ebb/mount_daemon.h"
 
@@ -43,6 +44,10 @@ int serve(const MountPlan& plan, const Verdict& verdict) {
 }  // namespace
 
 int mount_command(Console& console, const MountArguments& arguments) {
+  if (!arguments.pretend) {
+    auto cleaned = clean_dead_mount(console, arguments.mountpoint);
+    if (!cleaned) return console.fail(cleaned.error());
+  }
   const auto plan = make_plan(arguments);
   if (!plan) return console.fail(plan.error());
   if (arguments.pretend) return kDone;

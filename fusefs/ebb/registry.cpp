@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace ebb::fusefs {
@@ -74,10 +73,11 @@ bool is_mounted_state(const std::string& socket) {
   return false;
 }
 
-Outcome<std::string> device_of(const std::string& path) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) return refuse("{}: {}", path, std::strerror(errno));
-  return fmt::format("{}:{}", major(st.st_dev), minor(st.st_dev));
+Outcome<std::string> device_of(const std::string& mountpoint) {
+  const auto mounts = read_mounts();
+  const Mount* mount = mount_of(mounts, mountpoint);
+  if (mount && mount->ours() && mount->point == mountpoint) return mount->device;
+  return refuse("mountpoint {}: the mount is gone", mountpoint);
 }
 
 }  // namespace ebb::fusefs

@@ -30,7 +30,8 @@ Outcome<std::string> control_of(const Mount& mount);
 /// Whether a mount of ours has its control socket at this place.
 bool is_mounted_state(const std::string& socket);
 
-/// MAJOR:MINOR of the filesystem that a path is on.
-Outcome<std::string> device_of(const std::string& path);
+/// MAJOR:MINOR of the mount of ours there.  The mount itself is not asked: who would have to answer
+/// may be the one that asks.
+Outcome<std::string> device_of(const std::string& mountpoint);
 
 }  // namespace ebb::fusefs

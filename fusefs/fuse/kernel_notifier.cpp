@@ -5,6 +5,23 @@
 #include "base/log.h"
 
 namespace ebb::fusefs {
+namespace {
+
+/// The name is looked up anew when somebody next asks for it.  It is not dropped: a process may
+/// have its working directory there, which would have no path any more.
+int expire_name(fuse_session* session, NodeId folder, const std::string& name) {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  const int error =
+      fuse_lowlevel_notify_expire_entry(session, folder.value, name.data(), name.size());
+#else
+  const int error = fuse_lowlevel_notify_expire_entry(session, folder.value, name.data(),
+                                                      name.size(), FUSE_LL_EXPIRE_ONLY);
+#endif
+  if (error != -ENOSYS) return error;
+  return fuse_lowlevel_notify_inval_entry(session, folder.value, name.data(), name.size());
+}
+
+}  // namespace
 
 KernelNotifier::~KernelNotifier() {
   stop();
@@ -107,8 +124,7 @@ void KernelNotifier::send(const Item& item, What what) {
   if (!session) return;
   int error = 0;
   if (!item.name.empty()) {
-    error = fuse_lowlevel_notify_inval_entry(session, item.node.value, item.name.data(),
-                                             item.name.size());
+    error = expire_name(session, item.node, item.name);
   } else {
     // From offset 0, length 0: all pages.  A negative offset: the attributes alone.
     const off_t offset = what == What::content ? 0 : -1;
