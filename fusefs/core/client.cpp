@@ -124,8 +124,7 @@ bool Client::quiet() const {
   bool waiting = false;
   impl_->tree->queue([&](const Queued& queued) {
     const auto node = impl_->tree->node(queued.node);
-    waiting = node && !node->has(store::kConflict) && !node->has(store::kError) &&
-              !impl_->pushes.blocked(queued.node);
+    waiting = node && !node->has(store::kError) && !impl_->pushes.blocked(queued.node);
     return !waiting;
   });
   return !waiting;

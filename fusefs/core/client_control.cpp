@@ -79,6 +79,9 @@ Result<NodeStatus> Client::status(NodeId id) {
   status.status = node->status;
   status.state = impl_->tree->state(id, *node);
   status.reason = reason_of(*impl_, id);
+  if (status.reason.empty() && status.state == State::waiting) {
+    status.reason = impl_->pushes.why_waiting(id);
+  }
   status.pin = node->pin;
   status.size = node->size;
   status.bytes_here = bytes_here(*impl_, id, *node);

@@ -52,7 +52,8 @@ Result<> Contents::load(OpenContent& content, const store::Node& node) const {
   content.number = node.content;
   content.size = node.size;
   content.whole = node.size == 0 || (node.has(store::kWhole) && node.content != 0);
-  content.write_marked = node.has(store::kOpenForWrite);
+  // A mark that nobody holds: what was written could not be recorded.
+  content.write_marked = content.unrecorded = node.has(store::kOpenForWrite);
   content.is_volatile = node.has(store::kVolatile);
   content.sparse = node.has(store::kSparse);
   if (content.whole || node.content == 0) return {};
@@ -145,13 +146,18 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
       // Or a crash came between a change of the file and its record, which counts.  Nobody has it
       // open.
       const auto has = (*file)->size();
-      if (has && *has != size) {
+      if (has && *has != size && content->unrecorded) {
+        content->size = *has;
+      } else if (has && *has != size) {
         if (auto fitted = (*file)->truncate(size); !fitted) file = pass(fitted.error());
       }
     }
   }
   content->opening = false;
   core_.moved.notify_all();
+  // A power cut may have taken the record that the number was given, and left the file.
+  const bool left_behind = !file && make && is_errno(file.error(), EEXIST);
+  if (left_behind && !content->detached) return open_file(lock, content);
   if (!file) return pass(as_errno(file.error()));
   if (content->detached) {
     if (make) core_.garbage.add(number);
@@ -231,6 +237,12 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
 }
 
 Result<> Contents::written(const ContentPtr& content, Range range, std::uint64_t new_size) {
+  auto done = record_written(content, range, new_size);
+  content->unrecorded = !done;
+  return done;
+}
+
+Result<> Contents::record_written(const ContentPtr& content, Range range, std::uint64_t new_size) {
   ++content->writes;
   const std::uint64_t old_size = content->size;
   if (new_size > old_size) {
@@ -298,6 +310,7 @@ Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t
     }
     content->size = size;
     if (!content->whole) {
+      content->unrecorded = true;
       if (auto recorded = record_here(content); !recorded) return recorded;
     }
   } else if (size > content->size) {

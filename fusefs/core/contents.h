@@ -96,6 +96,7 @@ class Contents {
   Result<> zero_out(Lock& lock, const ContentPtr& content, Range range);
   void wait_for_claims(Lock& lock, const ContentPtr& content, Range range);
   Result<> written(const ContentPtr& content, Range range, std::uint64_t new_size);
+  Result<> record_written(const ContentPtr& content, Range range, std::uint64_t new_size);
 
   Core& core_;
   std::map<NodeId, ContentPtr> table_;

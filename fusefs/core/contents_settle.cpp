@@ -158,6 +158,8 @@ Result<> Contents::learn_hash(Lock& lock, NodeId node) {
 
 void Contents::writers_gone(const ContentPtr& content) {
   if (!content->write_marked || content->detached) return;
+  if (content->unrecorded && !core_.tree->content_written(content->node, content->size)) return;
+  content->unrecorded = false;
   content->write_marked = false;
   if (auto done = core_.tree->set_open_for_write(content->node, false); !done) {
     log_warn("a writer's mark stays: {}", done.error().message());

@@ -30,7 +30,7 @@ Result<> Core::start() {
   tree.emplace(TreeSeams{*store, seams.clock, [this](NodeId node) { return inodes.in_use(node); },
                          [this](NodeId node) { return inodes.open(node); }},
                TreeOptions{options.root, options.uid, options.gid, options.server_owners,
-                           settings.client()});
+                           options.host_name, settings.client()});
   if (auto done = tree->start(); !done) return done;
   for (const NodeId node : tree->suspects()) contents.suspect(node);
   pushes.load();
@@ -51,6 +51,9 @@ void Core::take_tree_effects() {
     for (const auto node : next.content_changed) contents.revalidate(node);
     if (!next.wanted.empty()) pulls.background_changed(), effects.wake = true;
     for (const auto node : next.unsure) stats.want(node);
+    for (const auto folder : next.unlisted) {
+      if (link.ready()) listings.want(folder);
+    }
     if (next.queue_changed) pushes.queue_changed();
     for (const auto node : next.attributes_changed) {
       effects.notices.emplace_back([this, node] { seams.kernel.attributes_changed(node); });

@@ -57,7 +57,9 @@ struct OpenContent {
   bool unsettled = false;     // in the list of those to be settled
   bool is_volatile =
       false;  // the store counts what is here as lost after a power cut, where the server has it
-  bool write_marked = false;     // the store knows that a writer has the file in hand
+  bool write_marked = false;  // the store knows that a writer has the file in hand
+  bool unrecorded =
+      false;  // the file was changed and the store does not know it: the mark stays until it does
   std::uint32_t handed_out = 0;  // writers that may write the file without us
   FileStamp stamp;
 

@@ -84,15 +84,19 @@ Step plan_arrival(const PlanFacts& facts) {
   if (!arrival.place.folder_entry) return after(facts, arrival.place.folder);
   if (arrival.ancestor) return after(facts, arrival.ancestor);
   if (!arrival.occupant) return arrive(facts, arrival.place);
+  // The server compares: equal content is no conflict.
+  if (arrival.twin) return make(facts, arrival.place);
   if (!arrival.occupant_goes) return step(facts, StepKind::blocked);
   const bool can_exchange =
       facts.entry && facts.leaving && arrival.occupant_entry && !arrival.related;
   if (can_exchange && (facts.cycle || swaps_with_ending(facts))) return exchange(facts);
-  return facts.cycle ? pass_by(facts) : after(facts, arrival.occupant);
+  const bool beside_first = !facts.entry && arrival.occupant_entry && swaps_with_ending(facts);
+  return facts.cycle || beside_first ? pass_by(facts) : after(facts, arrival.occupant);
 }
 
 Step plan_removal(const PlanFacts& facts) {
   if (facts.child) return after(facts, facts.child);
+  if (facts.successor) return after(facts, facts.successor);
   auto out = step(facts, StepKind::remove);
   set_from(out, *facts.leaving);
   return out;

@@ -33,6 +33,7 @@ struct Arrival {
       false;  // it is to leave that place, by our own doing; else it is somebody else's
   bool occupant_ends = false;  // it has no local name any more: it is to be removed
   bool occupant_folder = false;
+  bool twin = false;     // it is not to leave, and may have the very content that the node has
   bool related = false;  // on the server, one of the two is inside the other
   NodeId ancestor;       // the place lies inside the node itself on the server until this one moves
 };
@@ -42,7 +43,7 @@ struct PlanFacts {
   NodeId node;
   store::Kind kind = store::Kind::none;
   store::Status status = store::Status::untracked;
-  bool blocked = false;  // conflict or error
+  bool blocked = false;  // error
   bool content_dirty = false;
   bool attributes_dirty = false;
   EntryId entry;
@@ -55,6 +56,7 @@ struct PlanFacts {
   std::optional<NamePlace> leaving;  // a name that the server has and that is to go
   std::optional<Arrival> arriving;
   NodeId child;        // of a folder that goes: what the server still has in it
+  NodeId successor;    // of a file that goes: what takes its place
   bool cycle = false;  // who it has to wait for waits for it
 };
 

@@ -26,6 +26,12 @@ constexpr Duration kAnsweredAfter = std::chrono::milliseconds(500);
 /// So often a step is planned anew after the server contradicted, before it counts as a conflict.
 constexpr int kRefusalsMax = 4;
 
+/// What the user is told while it is tried again.
+std::string reason_of(proto::Errc code, const std::string& why) {
+  const auto meaning = std::string(proto::sentence(code));
+  return why == meaning ? meaning : meaning + " (" + why + ")";
+}
+
 }  // namespace
 
 bool Pushes::record(Lock& lock) {
@@ -352,26 +358,32 @@ void Pushes::refused(const OperationPtr& operation, proto::Errc code, const std:
   if (proto::retry(code)) {
     log_info("a push is tried again: {}", why);
     forget(operation);
-    return later(node, kRetryFirst);
+    return later(node, kRetryFirst, reason_of(code, why));
   }
   log_warn("a push is refused: {}", why);
   ended(operation, core_.tree->step_refused(step, false, why));
 }
 
-/// The server knows something that we do not: its changes tell, and the step is planned anew.  When
-/// that does not help, it is a conflict.
+/// The server knows something that we do not.  Where it is clear what, both sides are kept; else
+/// its changes tell, and the step is planned anew.
 void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const std::string& why) {
   const Step step = operation->step;
   const bool removes = step.kind == StepKind::remove;
-  if (removes && code == proto::Errc::not_found) {
+  const bool gone = code == proto::Errc::not_found;
+  const int refusals = ++retries_[step.node].refusals;
+  if (gone && (removes || (step.kind == StepKind::push && refusals >= kRefusalsMax))) {
     return ended(operation, core_.tree->step_moot(step));
   }
   if (step.place_folder) core_.listings.want(step.place_folder);
   if (removes && step.from_folder) core_.listings.want(step.from_folder);
-  const int refusals = ++retries_[step.node].refusals;
   // An edit wins against a deletion: what was changed there meanwhile is not removed with a newer
   // version.
-  if (removes || refusals >= kRefusalsMax) {
+  // What the server has not told us of may be no other content, but its own record that was behind its disk.
+  const auto node = core_.tree->node(step.node);
+  const bool newer = step.kind == StepKind::push && step.entry && code == proto::Errc::moved_on &&
+                     node && node->content_server > node->content_base;
+  const bool clear = removes || newer || core_.tree->place_taken(step);
+  if (clear || refusals >= kRefusalsMax) {
     log_info("a push contradicts the server: {}", why);
     return ended(operation, core_.tree->step_refused(step, true, why));
   }

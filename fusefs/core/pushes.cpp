@@ -43,7 +43,7 @@ void Pushes::load() {
   core_.tree->queue([&](const Queued& queued) {
     if (!queued.operation) return true;
     outstanding_.insert(queued.operation);
-    unanswered_.insert(queued.operation);
+    unanswered_.emplace(queued.operation, core_.tree->unanswered(queued.node).value_or(Step{}));
     return true;
   });
   scan_at_ = core_.now();
@@ -65,6 +65,15 @@ void Pushes::lost() {
   }
   // The receipts are kept; that the server may forget them is said by the next operation.
   finishes_.clear();
+}
+
+void Pushes::begin_anew() {
+  const auto all = operations_;
+  for (const auto& [id, operation] : all) forget(operation);
+  unanswered_.clear();
+  outstanding_.clear();
+  retries_.clear();
+  blocked_.clear();
 }
 
 void Pushes::hurry() {
@@ -137,12 +146,31 @@ Time Pushes::due_at(Time now, const Queued& queued, const store::Node& node) con
   return std::min(deadline, rested(now, queued.last_change, delay));
 }
 
+/// Operations that nobody will ask about again: what they were about has gone on without them.
+void Pushes::forget_dead() {
+  if (unanswered_.size() <= operations_.size()) return;
+  std::set<OpId> alive;
+  core_.tree->queue([&](const Queued& queued) {
+    if (queued.operation) alive.insert(queued.operation);
+    return true;
+  });
+  std::vector<OpId> dead;
+  for (const auto& [id, step] : unanswered_) {
+    if (operations_.count(id) == 0 && alive.count(id) == 0) dead.push_back(id);
+  }
+  for (const OpId id : dead) {
+    unanswered_.erase(id);
+    outstanding_.erase(id);
+    core_.watching.operation_ended(id);
+  }
+}
+
 void Pushes::begin_due() {
+  forget_dead();
   const Time now = core_.now();
   scan_at_ = kNever;
   window_full_ = false;
   std::vector<NodeId> due;
-  std::vector<NodeId> contested;
   std::size_t length = 0;
   const bool all = hurry_ || !forced_.empty() || core_.options.delay.count() == 0;
   core_.tree->queue([&](const Queued& queued) {
@@ -166,11 +194,7 @@ void Pushes::begin_due() {
     const auto node = core_.tree->node(queued.node);
     if (!node) return true;
     // What may have been done already is asked for even so.
-    const bool stuck = node->has(store::kConflict) || node->has(store::kError);
-    if (stuck && !queued.operation) {
-      if (node->links == 0) contested.push_back(queued.node);
-      return true;
-    }
+    if (node->has(store::kError) && !queued.operation) return true;
     const Time at = queued.operation || forced(queued.node) ? now : due_at(now, queued, *node);
     if (at <= now) {
       due.push_back(queued.node);
@@ -192,7 +216,6 @@ void Pushes::begin_due() {
   }
   // Many that fall due one after the other are found together.
   if (!window_full_) scan_at_ = std::max(scan_at_, now + kScanPause);
-  for (const NodeId node : contested) give_back(node);
   for (const NodeId node : due) {
     blocked_.erase(node);
     if (begin_node(node, 0)) continue;
@@ -202,21 +225,20 @@ void Pushes::begin_due() {
   }
 }
 
-/// Changed, then deleted here, and changed on the server meanwhile: that edit wins, and is shown
-/// again.
-void Pushes::give_back(NodeId node) {
-  const auto record = core_.tree->node(node);
-  const auto names = core_.store->names_of(node);
-  if (!record || !record->entry || !names) return;
-  // Hidden by another entry is not deleted: what was changed in it stays, in conflict.
-  for (const auto& name : *names) {
-    if (name.local) return;
-  }
-  Step removal;
-  removal.kind = StepKind::remove;
-  removal.node = node;
-  removal.entry = record->entry;
-  if (auto done = core_.tree->step_refused(removal, true, {}); !done) later(node, kRetryFirst);
+/// Two steps that touch one name go one after the other: the first one's answer decides what the
+/// second can be.
+bool Pushes::waits_for_answer(const Step& step) const {
+  using Place = std::pair<NodeId, std::string>;
+  const auto touches = [](const Step& other, const Place& place) {
+    return (other.from_folder && Place{other.from_folder, other.from.name} == place) ||
+           (other.place_folder && Place{other.place_folder, other.place.name} == place);
+  };
+  const auto own = core_.tree->queued(step.node);
+  return std::any_of(unanswered_.begin(), unanswered_.end(), [&](const auto& one) {
+    if (own && own->operation == one.first) return false;
+    return (step.from_folder && touches(one.second, {step.from_folder, step.from.name})) ||
+           (step.place_folder && touches(one.second, {step.place_folder, step.place.name}));
+  });
 }
 
 /// False when it stands behind something that is stuck.
@@ -230,6 +252,12 @@ bool Pushes::begin_node(NodeId node, int depth) {
   }
   switch (step->kind) {
     case StepKind::blocked:
+      // Not in error, so somebody else's entry is in its way.
+      if (const auto record = core_.tree->node(node); record && !record->has(store::kError)) {
+        if (auto done = core_.tree->settle_names(node); !done) {
+          log_warn("two of one name are not told apart: {}", done.error().message());
+        }
+      }
       return false;
     case StepKind::nothing:
       return leave_queue(node), true;
@@ -238,6 +266,8 @@ bool Pushes::begin_node(NodeId node, int depth) {
     default:
       break;
   }
+  // The answer's end looks at the queue again.
+  if (waits_for_answer(*step)) return true;
   if (!begin(*step)) later(node, kRetryFirst);
   return true;
 }
@@ -246,8 +276,7 @@ bool Pushes::begin_behind(NodeId node, NodeId other, int depth) {
   const auto record = core_.tree->node(other);
   const auto queued = core_.tree->queued(other);
   if (other == node || !record || !queued) return later(node, kRetryFirst), true;
-  const bool stuck = record->has(store::kConflict) || record->has(store::kError);
-  if (stuck && !queued->operation) return false;
+  if (record->has(store::kError) && !queued->operation) return false;
   const auto retry = retries_.find(other);
   if (retry != retries_.end() && retry->second.at > core_.now()) {
     scan_at_ = std::min(scan_at_, retry->second.at);
@@ -282,7 +311,7 @@ bool Pushes::begin(const Step& step) {
   }
   if (operation->mutate) operation->mutate->operation.id = *id;
   outstanding_.insert(*id);
-  unanswered_.insert(*id);
+  unanswered_.emplace(*id, step);
   operations_.emplace(*id, operation);
   by_node_.emplace(step.node, *id);
   flushed_.erase(step.node);
@@ -314,6 +343,17 @@ bool Pushes::begin_content(const OperationPtr& operation, bool repeats) {
   const Duration most = std::max<Duration>(kDeadlineLeast, core_.options.delay * kDelaysMost);
   operation->as_read = queued && Duration(core_.seams.clock.wall() - queued->first_change) >= most;
   return true;
+}
+
+std::string Pushes::why_waiting(NodeId node) const {
+  if (!core_.link.ready()) {
+    const auto& problem = core_.link.problem();
+    return problem.empty() ? "the server is out of reach"
+                           : "the server is out of reach: " + problem;
+  }
+  if (blocked(node)) return "behind what is in error";
+  const auto retry = retries_.find(node);
+  return retry == retries_.end() ? std::string{} : retry->second.why;
 }
 
 Result<OpId> Pushes::operation_for(const Step& step) {
@@ -372,8 +412,9 @@ proto::Attributes Pushes::attributes_of(NodeId id) const {
   return attributes;
 }
 
-void Pushes::later(NodeId node, Duration at_least) {
+void Pushes::later(NodeId node, Duration at_least, std::string why) {
   auto& retry = retries_[node];
+  retry.why = std::move(why);
   const Duration wait =
       std::max(at_least, std::min(kRetryMost, kRetryFirst * (1 << std::min(retry.failures, 7))));
   ++retry.failures;

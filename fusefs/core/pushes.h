@@ -39,6 +39,8 @@ class Pushes {
   void load();
   void ready();
   void lost();
+  /// No answer is expected any more: the server is not the one that was asked.
+  void begin_anew();
   /// Everything is due from now on.
   void hurry();
   /// This node, and what is beneath it, is due now.
@@ -55,6 +57,8 @@ class Pushes {
   bool pushing(NodeId node) const { return by_node_.count(node) != 0; }
   /// It cannot be pushed before something else that is in conflict or error.
   bool blocked(NodeId node) const { return blocked_.count(node) != 0; }
+  /// Why it still waits, as far as that is known; empty when only its delay runs.
+  std::string why_waiting(NodeId node) const;
   /// Whether the answer of this operation is still to come.
   bool awaits(OpId operation) const { return unanswered_.count(operation) != 0; }
 
@@ -92,6 +96,7 @@ class Pushes {
     Time at{};
     int failures = 0;
     int refusals = 0;
+    std::string why;
   };
 
   // pushes.cpp: which node is next
@@ -102,14 +107,15 @@ class Pushes {
   bool begin_node(NodeId node, int depth);
   bool begin_behind(NodeId node, NodeId other, int depth);
   void leave_queue(NodeId node);
-  void give_back(NodeId node);
   bool begin(const Step& step);
   bool begin_content(const OperationPtr& operation, bool repeats);
   Result<OpId> operation_for(const Step& step);
   proto::Mutate mutation(const Step& step) const;
   std::uint8_t attribute_bits() const;
   proto::Attributes attributes_of(NodeId node) const;
-  void later(NodeId node, Duration at_least);
+  void later(NodeId node, Duration at_least, std::string why = {});
+  bool waits_for_answer(const Step& step) const;
+  void forget_dead();
   void forget(const OperationPtr& operation);
 
   // push_sessions.cpp: the talk with the server
@@ -135,8 +141,8 @@ class Pushes {
   Core& core_;
   std::map<OpId, OperationPtr> operations_;
   std::unordered_map<NodeId, OpId> by_node_;
-  std::set<OpId> unanswered_;   // given, and the answer is not worked in
-  std::set<OpId> outstanding_;  // given, and the answer is not worked in and on disk
+  std::map<OpId, Step> unanswered_;  // given, and the answer is not worked in
+  std::set<OpId> outstanding_;       // given, and the answer is not worked in and on disk
   std::vector<std::uint32_t>
       finishes_;  // sessions whose receipts are worked in and not on disk yet
   std::vector<OpId> answered_not_on_disk_;

@@ -310,6 +310,10 @@ Result<> Tree::forget_listings() {
   return impl_->change([](Edit& edit) { fusefs::forget_listings(edit); });
 }
 
+Result<> Tree::begin_anew() {
+  return impl_->change([](Edit& edit) { fusefs::begin_anew(edit); });
+}
+
 // ---- the queue
 
 void Tree::queue(const std::function<bool(const Queued&)>& visit) const {
@@ -349,6 +353,27 @@ Result<> Tree::step_done(const Step& step, const StepReceipt& receipt) {
 
 Result<> Tree::step_refused(const Step& step, bool conflict, std::string_view sentence) {
   return impl_->change([&](Edit& edit) { fusefs::step_refused(edit, step, conflict, sentence); });
+}
+
+bool Tree::place_taken(const Step& step) const {
+  const auto taken = impl_->read([&](const store::Store& store) {
+    const auto cell =
+        step.place_folder ? find_name(store, step.place_folder, step.place.name) : std::nullopt;
+    const bool other =
+        cell && cell->server && cell->server != step.node && cell->local == step.node;
+    return other && (cell->flags & kGoing) == 0 && node_of(store, cell->server).entry;
+  });
+  return taken && *taken;
+}
+
+Result<> Tree::settle_names(NodeId id) {
+  return impl_->change([&](Edit& edit) { fusefs::settle_names(edit, id); });
+}
+
+std::optional<Step> Tree::unanswered(NodeId id) const {
+  const auto step = impl_->read(
+      [&](const store::Store& store) { return step_under_way(store, id, node_of(store, id)); });
+  return step ? *step : std::nullopt;
 }
 
 Result<> Tree::step_again(const Step& step) {

@@ -48,6 +48,7 @@ struct TreeEffects {
                                  //   handles go on with what they have
   std::vector<NodeId> unsure;    // the server has something newer of which only the version is known: a fresh
                                  //   word on it (Stat, then entry_from_server) is wanted
+  std::vector<NodeId> unlisted;  // folders whose names are in doubt: to be listed again
   bool queue_changed = false;    // the engine looks again
 };
 
@@ -66,6 +67,7 @@ struct TreeOptions {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   bool server_owners = false;
+  std::string host;  // in conflict names
   /// Ourselves, to tell the echo of our own steps in the watch from what others did.  While it is none, every
   /// change is taken for somebody else's.
   ClientId client;
@@ -156,6 +158,9 @@ class Tree {
   Result<> entry_from_server(const proto::Entry& entry);
   /// Nothing is believed of the server's side any more but what is compared: every folder is listed anew.
   Result<> forget_listings();
+  /// The server has another past of this tree than the one we know: nothing that was known of it counts.  What is
+  /// here is as if it had been made here; it meets the server's when that is listed.
+  Result<> begin_anew();
 
   // ---- the queue
   /// In order; `visit` returns false to stop.
@@ -168,8 +173,15 @@ class Tree {
   Result<> step_begins(const Step& step, OpId operation);
   /// The server did it.  The new base; what changed here in the meantime stays dirty.
   Result<> step_done(const Step& step, const StepReceipt& receipt);
-  /// The server refused for good.  `conflict`, or `error` with the sentence.
+  /// The server refused for good.  `conflict`: it has something else there; both are kept, the local one under
+  /// a conflict name.  Else `error` with the sentence.
   Result<> step_refused(const Step& step, bool conflict, std::string_view sentence);
+  /// Whether the place of the step is known to be somebody else's.
+  bool place_taken(const Step& step) const;
+  /// Who stands where somebody else stands on the server makes way, or the two become one.
+  Result<> settle_names(NodeId id);
+  /// The places of the step that is under way and not answered.
+  std::optional<Step> unanswered(NodeId id) const;
   /// The server refused it, and did not do it, because it knows more than we: the step is over, and planned anew
   /// from what its changes tell.  (Without this call next_step() repeats the step that is under way.)
   Result<> step_again(const Step& step);

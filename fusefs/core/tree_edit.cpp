@@ -141,11 +141,24 @@ void Edit::move_queued(NodeId from, NodeId to) {
 void Edit::end_step(NodeId id) {
   auto queued = find_queued(core.store(), node(id));
   if (!queued || !queued->operation) return;
+  // Names that a list left alone because of this step.
+  if (core.contested.contains(id)) {
+    const auto step = need(unpack_step(need(core.store().text(id, Text::extra))));
+    for (const auto folder : {step.from_folder, step.place_folder}) relist(folder);
+    afterwards.push_back([this_core = &core, id] { this_core->contested.erase(id); });
+  }
   queued->operation = {};
   put_queued(*queued);
   set_text(id, Text::extra, {});
   effects.queue_changed = true;
   touch(id);
+}
+
+void Edit::relist(NodeId folder) {
+  const auto record = folder ? find(folder) : std::nullopt;
+  if (!record || !record->is_folder() || !record->entry) return;
+  change(folder, [](Node& n) { n.set(store::kListed, false); });
+  effects.unlisted.push_back(folder);
 }
 
 void Edit::drop_content(NodeId id) {
@@ -292,6 +305,7 @@ void Edit::take_effects() {
   append(to.wanted, effects.wanted);
   append(to.replaced, effects.replaced);
   append(to.unsure, effects.unsure);
+  append(to.unlisted, effects.unlisted);
   to.queue_changed = to.queue_changed || effects.queue_changed;
 }
 

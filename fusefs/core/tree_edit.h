@@ -114,6 +114,8 @@ NodeId server_folder(const store::Store& store, NodeId id);
 bool is_inside(const store::Store& store, NodeId folder, NodeId other);
 /// The facts for planner.h; those about circles only with `circles`.
 PlanFacts facts_of(const store::Store& store, NodeId id, bool circles);
+/// Whether the two, of which the second is the server's, can turn out to be the same file.
+bool may_be_equal(const store::Store& store, NodeId ours, NodeId theirs);
 /// The step that is under way, if there is one.
 std::optional<Step> step_under_way(const store::Store& store, NodeId id, const store::Node& node);
 
@@ -160,6 +162,8 @@ class Edit {
   /// The place in the queue, with the step under way, goes to another node.
   void move_queued(NodeId from, NodeId to);
   void end_step(NodeId id);
+  /// The folder's names are asked for again.
+  void relist(NodeId folder);
   /// Content here is given up, whole or partial.
   void drop_content(NodeId id);
   void want_content(NodeId id);
@@ -212,21 +216,36 @@ void leave_tombstone(Edit& edit, NodeId id);
 /// The server has it no more, or it is not ours any more: it counts as never pushed.
 void forget_entry(Edit& edit, NodeId id);
 /// A new node for the entry takes all names; the old one keeps its handles and content.
+NodeId hand_over(Edit& edit, NodeId id);
+/// The same, and what is not here of the old one will never come.
 NodeId replace_node(Edit& edit, NodeId id);
 /// The content here is no more the newest: it goes, and where the status says so the new one is
 /// wanted.  Which node has the name now; an open one keeps what it has.
 NodeId give_up_content(Edit& edit, NodeId id);
 /// What waits at the node is dropped and the server's version shown, as remote.
 void show_servers(Edit& edit, NodeId id);
-void conflict(Edit& edit, NodeId id, std::string_view reason);
 void error_at(Edit& edit, NodeId id, std::string_view reason);
 /// A remote folder in which something is made takes the word of its nearest syncless or syncmore
 /// ancestor.
 void wake_folder(Edit& edit, NodeId folder);
 /// Before anything in the folder becomes synced: local folders from the root down become syncless.
 void sync_folders(Edit& edit, NodeId folder);
-/// The same directory on both sides, made apart: one from now on.
-void merge_folder(Edit& edit, NodeId id, NodeId hidden);
+/// Two stand at a name, and the server's is not to go: one makes way, or they become one.
+void meet_at(Edit& edit, const store::Name& name);
+/// The same, where the server has said that they are not equal.
+void keep_both(Edit& edit, const store::Name& name);
+/// meet_at() for all names of the node, once nothing of it is under way.
+void settle_names(Edit& edit, NodeId id);
+/// What was changed here goes on under a conflict name, handles and all; the names show what the
+/// server has. The node that has the names now.
+NodeId set_aside(Edit& edit, NodeId id);
+/// The entry's other record (the watch was faster than a receipt, or its content is equal) ends in
+/// this node.
+void absorb_twin(Edit& edit, NodeId id, EntryId entry);
+/// A folder that was moved here is where the server has it again.  False where that cannot be.
+bool undo_move(Edit& edit, NodeId id);
+/// As undo_move(), for whoever of ours makes `folder` stand inside `id`.
+bool undo_moves_between(Edit& edit, NodeId folder, NodeId id);
 void touch_folder(Edit& edit, NodeId folder);
 /// Removes the server's names beneath a folder record that is given up.
 void drop_subtree(Edit& edit, NodeId folder);
@@ -258,6 +277,7 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
 void changed_by_server(Edit& edit, const proto::Change& change);
 void entry_from_server(Edit& edit, const proto::Entry& entry);
 void forget_listings(Edit& edit);
+void begin_anew(Edit& edit);
 /// The server's side of the node is gone altogether.
 void vanish(Edit& edit, NodeId id);
 

@@ -42,6 +42,14 @@ NodeId in_the_way_above(const Store& store, NodeId folder, NodeId id) {
   return {};
 }
 
+/// Who takes the place of a file that goes; the path is not to stand empty in between.
+NodeId successor_of(const Store& store, const Name& name, NodeId id) {
+  if (!name.local || name.local == id) return {};
+  const auto next = node_of(store, name.local);
+  const bool comes = is_synced(next.status) && !next.is_folder() && !next.has(store::kError);
+  return comes ? name.local : NodeId{};
+}
+
 Arrival arrival_at(const Store& store, const Name& name, const PlanFacts& facts) {
   Arrival arrival;
   arrival.place = place_of(store, name);
@@ -55,6 +63,7 @@ Arrival arrival_at(const Store& store, const Name& name, const PlanFacts& facts)
   arrival.occupant_goes = (name.flags & kGoing) != 0;
   arrival.occupant_ends = occupant.links == 0;
   arrival.occupant_folder = occupant.is_folder();
+  arrival.twin = !arrival.occupant_goes && may_be_equal(store, name.local, name.server);
   arrival.related = occupant.is_folder() && facts.leaving &&
                     is_inside_there(store, facts.leaving->folder, name.server);
   return arrival;
@@ -74,7 +83,7 @@ PlanFacts facts_of_record(NodeId id, const Node& node) {
   facts.node = id;
   facts.kind = node.kind;
   facts.status = node.status;
-  facts.blocked = node.has(store::kConflict) || node.has(store::kError);
+  facts.blocked = node.has(store::kError);
   facts.content_dirty = node.has(store::kContentDirty);
   facts.attributes_dirty = node.has(store::kAttributesDirty);
   facts.entry = node.entry;
@@ -96,13 +105,25 @@ bool is_in_circle(const Store& store, NodeId id, Step step) {
 
 }  // namespace
 
+bool may_be_equal(const Store& store, NodeId ours, NodeId theirs) {
+  const auto a = node_of(store, ours);
+  const auto b = node_of(store, theirs);
+  const bool files = a.kind == Kind::file && b.kind == Kind::file;
+  if (!files || a.entry || !b.entry || a.size != b.size) return false;
+  // Nothing of the other one may be anywhere but under this name.
+  const bool alone = b.links == 0 && names_of(store, theirs).size() == 1;
+  return alone && a.has(store::kWhole) && !b.has(store::kContentDirty) && !b.has(store::kQueued);
+}
+
 PlanFacts facts_of(const Store& store, NodeId id, bool circles) {
   const auto node = node_of(store, id);
   auto facts = facts_of_record(id, node);
   if (!is_synced(node.status) || id == kRootNode) return facts;
   const auto names = names_of(store, id);
   for (const auto& name : names) {
-    if (goes_from(name, id) && !facts.leaving) facts.leaving = place_of(store, name);
+    if (!goes_from(name, id) || facts.leaving) continue;
+    facts.leaving = place_of(store, name);
+    if (!facts.shown && !node.is_folder()) facts.successor = successor_of(store, name, id);
   }
   for (const auto& name : names) {
     const bool arrives = name.local == id && name.server != id;

@@ -124,7 +124,7 @@ void forget_entry(Edit& edit, NodeId id) {
   edit.touch(id);
 }
 
-NodeId replace_node(Edit& edit, NodeId id) {
+NodeId hand_over(Edit& edit, NodeId id) {
   const auto old = edit.node(id);
   auto fresh = old;
   fresh.flags &= ~(store::kWhole | store::kVolatile | store::kOpenForWrite | store::kQueued |
@@ -146,6 +146,11 @@ NodeId replace_node(Edit& edit, NodeId id) {
     edit.bind(name.folder, name.text, Side::local, next);
     edit.effects.names_changed.push_back({name.folder, name.text});
   }
+  return next;
+}
+
+NodeId replace_node(Edit& edit, NodeId id) {
+  const auto next = hand_over(edit, id);
   edit.effects.replaced.push_back(id);
   return next;
 }
@@ -171,6 +176,7 @@ void show_servers(Edit& edit, NodeId id) {
     edit.bind(name.folder, name.text, Side::local, next);
     edit.effects.names_changed.push_back({name.folder, name.text});
   }
+  const auto names = server_names(edit, next);
   edit.change(next, [](Node& n) {
     n.status = n.kind == Kind::symlink ? Status::sync : Status::remote;
     n.flags &= ~(store::kContentDirty | store::kAttributesDirty | store::kConflict | store::kError |
@@ -182,6 +188,9 @@ void show_servers(Edit& edit, NodeId id) {
   });
   edit.set_text(next, Text::reason, {});
   edit.effects.unsure.push_back(next);
+  for (const auto& name : names) {
+    if (name.local != next) arrived_at(edit, name.folder, name.text);
+  }
 }
 
 }  // namespace ebb::fusefs

@@ -55,7 +55,7 @@ void take_former_identity(Edit& edit, NodeId folder, const std::string& name, No
   const auto cell = edit.name(folder, name);
   const bool still_there = cell->server == former.node && (cell->flags & kGoing) != 0;
   if (!still_there || !is_synced(edit.node(id).status)) return;
-  if (edit.node(former.node).flags & (store::kConflict | store::kError)) return;
+  if (edit.node(former.node).flags & store::kError) return;
   if (can_take_identity(edit, id, former.node, true)) take_identity(edit, id, former.node);
 }
 
@@ -116,12 +116,6 @@ NodeId shown_at(Edit& edit, NodeId folder, const std::string& name) {
   return cell->local;
 }
 
-/// The server has moved on, and nobody here has seen to what: its entry outlives the deletion.
-bool outlives_deletion(const Node& node) {
-  return node.has(store::kConflict) && node.entry && node.links == 1 &&
-         node.content_server > node.content_base;
-}
-
 }  // namespace
 
 void unlink(Edit& edit, NodeId folder, const std::string& name) {
@@ -130,7 +124,6 @@ void unlink(Edit& edit, NodeId folder, const std::string& name) {
   if (node.is_folder()) refuse(EISDIR);
   edit.change(id, [&](Node& n) { n.ctime = edit.wall(); });
   touch_folder(edit, folder);
-  if (outlives_deletion(node)) return show_servers(edit, id);
   leave_name(edit, folder, name);
   edit.changed(id);
   if (node.kind != Kind::file) return;

@@ -40,17 +40,6 @@ void show_again(Edit& edit, const Name& name) {
   edit.effects.names_changed.push_back({name.folder, name.text});
 }
 
-/// Hidden by a node of another kind of belonging, or in its way?
-void meet_at(Edit& edit, const Name& name) {
-  const auto ours = edit.node(name.local);
-  if (!is_synced(ours.status)) return;
-  const auto theirs = edit.node(name.server);
-  if (ours.is_folder() && theirs.is_folder() && !ours.entry) {
-    return merge_folder(edit, name.local, name.server);
-  }
-  conflict(edit, name.local, "the server has another entry of this name");
-}
-
 }  // namespace
 
 void leave_name(Edit& edit, NodeId folder, const std::string& text) {
@@ -69,6 +58,7 @@ void leave_name(Edit& edit, NodeId folder, const std::string& text) {
 void arrived_at(Edit& edit, NodeId folder, const std::string& text) {
   edit.flag(folder, text, store::kAbsent, false);
   const auto cell = edit.name(folder, text);
+  if (!cell || !cell->local) return;
   if (cell->server == cell->local) return edit.flag(folder, text, kGoing, false);
   if (!cell->server || (cell->flags & kGoing) != 0) return;
   meet_at(edit, *cell);
@@ -142,51 +132,7 @@ void drop_subtree(Edit& edit, NodeId folder) {
   }
 }
 
-namespace {
-
-/// A name of the one folder becomes one of the other; where that has it too, the two meet.
-void move_into(Edit& edit, const Name& name, NodeId id) {
-  const auto ours = edit.name(id, name.text);
-  const bool taken = ours && ours->local;
-  if (name.server) edit.bind(id, name.text, Side::server, name.server);
-  if (name.local && !taken) edit.bind(id, name.text, Side::local, name.local);
-  edit.flag(id, name.text, name.flags, true);
-  if (name.server) edit.bind(name.folder, name.text, Side::server, {});
-  if (name.local) edit.bind(name.folder, name.text, Side::local, {});
-  if (taken) arrived_at(edit, id, name.text);
-}
-
-}  // namespace
-
-void merge_folder(Edit& edit, NodeId id, NodeId hidden) {
-  const auto theirs = edit.node(hidden);
-  for (const auto& name : edit.names_in(hidden)) move_into(edit, name, id);
-  edit.set_entry(hidden, {});
-  for (const auto& name : edit.names(hidden)) {
-    if (name.local == hidden) edit.bind(name.folder, name.text, Side::local, {});
-    // A folder has one name; another one is what it had before the server moved it.
-    edit.bind(name.folder, name.text, Side::server, name.local == id ? id : NodeId{});
-  }
-  edit.set_entry(id, theirs.entry);
-  edit.change(id, [&](Node& n) {
-    n.content_base = n.content_server = theirs.content_server;
-    n.attributes_base = n.attributes_server = theirs.attributes_server;
-    n.mode = theirs.mode;
-    n.uid = theirs.uid;
-    n.gid = theirs.gid;
-    n.set(store::kAttributesDirty, false);
-    n.set(store::kListed, theirs.has(store::kListed));
-  });
-  edit.effects.attributes_changed.push_back(id);
-}
-
 // ---- states
-
-void conflict(Edit& edit, NodeId id, std::string_view reason) {
-  edit.change(id, [](Node& n) { n.set(store::kConflict); });
-  edit.set_text(id, Text::reason, as_bytes(reason));
-  edit.touch(id);
-}
 
 void error_at(Edit& edit, NodeId id, std::string_view reason) {
   edit.change(id, [](Node& n) { n.set(store::kError); });

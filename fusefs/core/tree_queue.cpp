@@ -88,23 +88,6 @@ void step_begins(Edit& edit, const Step& step, OpId operation) {
 
 namespace {
 
-/// The watch was faster, and took our own new entry for somebody else's.
-void absorb_twin(Edit& edit, NodeId id, EntryId entry) {
-  const auto twin = find_entry(edit.core.store(), entry);
-  if (!twin || *twin == id) return;
-  edit.set_entry(*twin, {});
-  for (const auto& name : edit.names(*twin)) {
-    if (name.server == *twin) edit.bind(name.folder, name.text, Side::server, id);
-    if (name.local == *twin) {
-      edit.bind(name.folder, name.text, Side::local, id);
-      wake_folder(edit, name.folder);
-    }
-    const auto cell = edit.name(name.folder, name.text);
-    if (cell) edit.flag(name.folder, name.text, kGoing, cell->local != id);
-  }
-  if (edit.node(id).is_folder()) edit.change(id, [](Node& n) { n.set(store::kListed, false); });
-}
-
 void names_done(Edit& edit, NodeId id, const Step& step) {
   const auto& from = step.from.name;
   const auto& to = step.place.name;
@@ -144,10 +127,7 @@ void look_again(Edit& edit, NodeId id, const Step& step, const StepReceipt& rece
   });
   auto folders = std::vector{step.from_folder, step.place_folder};
   if (edit.node(id).is_folder()) folders.push_back(id);
-  for (const auto folder : folders) {
-    if (!folder || !edit.find(folder)) continue;
-    edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
-  }
+  for (const auto folder : folders) edit.relist(folder);
   edit.effects.unsure.push_back(id);
 }
 
@@ -174,6 +154,7 @@ void versions_done(Edit& edit, NodeId id, const Step& step, const StepReceipt& r
     n.attributes_server = std::max(n.attributes_server, receipt.attributes_version);
     if (n.attributes_local == step.attributes_local) n.set(store::kAttributesDirty, false);
     n.set(store::kError, false);
+    n.set(store::kConflict, false);
   });
 }
 
@@ -208,6 +189,7 @@ void step_done(Edit& edit, const Step& step, const StepReceipt& receipt) {
   versions_done(edit, id, step, receipt);
   look_again(edit, id, step, receipt);
   look_beyond(edit, id);
+  settle_names(edit, id);
 }
 
 // ---- refused
@@ -238,6 +220,25 @@ void forget_making(Edit& edit, NodeId id, const Step& step) {
 
 }  // namespace
 
+namespace {
+
+void contradicted(Edit& edit, NodeId id, const Step& step, std::string_view sentence) {
+  // Attributes are never in conflict: with the newer base, ours come on top.
+  if (step.kind == StepKind::set_attributes) return edit.effects.unsure.push_back(id);
+  if (step.kind == StepKind::push && step.entry) {
+    set_aside(edit, id);
+    return;
+  }
+  const auto cell = edit.name(step.place_folder, step.place.name);
+  const bool met = cell && cell->local == id && cell->server && cell->server != id &&
+                   (cell->flags & kGoing) == 0;
+  if (met) return keep_both(edit, *cell);
+  if (edit.node(id).is_folder() && step.kind == StepKind::rename && undo_move(edit, id)) return;
+  error_at(edit, id, sentence);
+}
+
+}  // namespace
+
 void step_refused(Edit& edit, const Step& step, bool is_conflict, std::string_view sentence) {
   const auto id = owner_of(edit, step);
   forget_moved(edit, step);
@@ -251,11 +252,9 @@ void step_refused(Edit& edit, const Step& step, bool is_conflict, std::string_vi
   if (step.kind == StepKind::remove && is_conflict && node->links == 0) {
     return undo_removal(edit, id);
   }
-  // Attributes are never in conflict: with the newer base, ours come on top.
-  if (is_conflict && step.kind == StepKind::set_attributes) {
-    return edit.effects.unsure.push_back(id);
-  }
-  is_conflict ? conflict(edit, id, sentence) : error_at(edit, id, sentence);
+  if (is_conflict) return contradicted(edit, id, step, sentence);
+  error_at(edit, id, sentence);
+  settle_names(edit, id);
 }
 
 void step_again(Edit& edit, const Step& step) {
@@ -265,6 +264,7 @@ void step_again(Edit& edit, const Step& step) {
   edit.end_step(id);
   edit.touch(id);
   if (makes(step)) forget_making(edit, id, step);
+  settle_names(edit, id);
 }
 
 void step_moot(Edit& edit, const Step& step) {
@@ -274,8 +274,11 @@ void step_moot(Edit& edit, const Step& step) {
   if (!node) return;
   edit.end_step(id);
   edit.touch(id);
-  if (makes(step)) return forget_making(edit, id, step);
-  if (step.kind <= StepKind::blocked) return;
+  if (makes(step)) {
+    forget_making(edit, id, step);
+    return settle_names(edit, id);
+  }
+  if (step.kind <= StepKind::blocked) return settle_names(edit, id);
   if (!step.entry || node->entry != step.entry) return;
   if (step.kind == StepKind::remove) {
     return clear_server_name(edit, step.from_folder, step.from.name, id);

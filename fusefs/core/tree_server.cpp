@@ -54,11 +54,11 @@ void take_content(Edit& edit, NodeId id, const proto::Entry& entry) {
   });
 }
 
-void note_versions(Edit& edit, NodeId id, const proto::Entry& entry) {
-  const bool newer = entry.content_version > edit.node(id).content_server;
+/// Changed here and there, or it is our own push whose answer is still to come, or both have the
+/// same content: the server decides when it is asked to take ours.
+void note_version(Edit& edit, NodeId id, const proto::Entry& entry) {
   edit.change(
       id, [&](Node& n) { n.content_server = std::max(n.content_server, entry.content_version); });
-  if (newer) conflict(edit, id, "changed here and on the server");
 }
 
 void apply_entry(Edit& edit, NodeId id, const proto::Entry& entry) {
@@ -72,7 +72,7 @@ void apply_entry(Edit& edit, NodeId id, const proto::Entry& entry) {
   }
   edit.save(id, before, after);
   if (before.kind != Kind::file || entry.content_version <= before.content_base) return;
-  if (before.has(store::kContentDirty)) return note_versions(edit, id, entry);
+  if (before.has(store::kContentDirty)) return note_version(edit, id, entry);
   take_content(edit, id, entry);
 }
 
@@ -167,8 +167,12 @@ void resume(Edit& edit, NodeId id) {
 
 void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
   contest(edit, id);
-  // Into a folder that was moved into it here: ours stays, and moves it back.
-  const bool circle = edit.node(id).is_folder() && is_inside(edit.core.store(), folder, id);
+  // Into a folder that was moved into it here: our move is undone; where it cannot be, it is the
+  // server's that is moved back.
+  const auto circles = [&] {
+    return edit.node(id).is_folder() && is_inside(edit.core.store(), folder, id);
+  };
+  const bool circle = circles() && !undo_moves_between(edit, folder, id) && circles();
   const bool waits = circle || names_wait(edit, id);
   resume(edit, id);
   edit.bind(folder, name, Side::server, id);
@@ -218,6 +222,9 @@ void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id) {
   edit.flag(folder, text, kGoing, false);
   if (!has_server_name(edit, id)) return vanish(edit, id);
   if (before->local != id || has_going_name(edit, id)) return;
+  // It is shown nowhere from now on: what was changed in it must not go with the name.
+  const auto node = edit.node(id);
+  if (node.links == 1 && node.has(store::kContentDirty)) set_aside(edit, id);
   edit.bind(folder, text, Side::local, {});
   edit.effects.names_changed.push_back({folder, text});
 }
@@ -282,6 +289,18 @@ bool is_echo(Edit& edit, const proto::Change& change) {
   return std::find(core.done.begin(), core.done.end(), change.operation) != core.done.end();
 }
 
+/// What we did and know of already.  News from before it may have come after its receipt, and have
+/// been taken for newer.
+void compare_echo(Edit& edit, const proto::Change& change) {
+  if (change.kind == proto::ChangeKind::entry_changed) return;
+  const auto folder = find_entry(edit.core.store(), change.place.folder);
+  if (!folder) return;
+  const auto cell = edit.name(*folder, change.place.name);
+  const auto stands = cell && cell->server ? edit.node(cell->server).entry : EntryId{};
+  const bool same = stands == change.entry.id;
+  if (same != (change.kind == proto::ChangeKind::name_set)) edit.relist(*folder);
+}
+
 void apply_name_change(Edit& edit, const proto::Change& change) {
   const auto folder = find_entry(edit.core.store(), change.place.folder);
   if (!folder || !edit.node(*folder).is_folder()) return;
@@ -316,7 +335,7 @@ void note_unknown(Edit& edit, EntryId entry) {
 
 void changed_by_server(Edit& edit, const proto::Change& change) {
   edit.drop_expired_limbo();
-  if (is_echo(edit, change)) return;
+  if (is_echo(edit, change)) return compare_echo(edit, change);
   const bool others = !edit.core.options.client || change.by != edit.core.options.client;
   if (others) note_unknown(edit, change.entry.id);
   if (others) note_unknown(edit, change.place.folder);
@@ -329,6 +348,36 @@ void entry_from_server(Edit& edit, const proto::Entry& entry) {
   if (id) apply_entry(edit, *id, entry);
 }
 
+namespace {
+
+bool about(const Step& step, NodeId folder, const std::string& text) {
+  return (step.from_folder == folder && step.from.name == text) ||
+         (step.place_folder == folder && step.place.name == text);
+}
+
+/// A list may be older or newer than what the server has done of a step whose answer is still to
+/// come: that tells it all, and the folder is listed again.
+bool is_unanswered(Edit& edit, NodeId folder, const std::string& text, EntryId entry) {
+  const auto cell = edit.name(folder, text);
+  const auto known = find_entry(edit.core.store(), entry);
+  const auto nodes = {cell ? cell->local : NodeId{}, cell ? cell->server : NodeId{},
+                      known.value_or(NodeId{})};
+  for (const auto id : nodes) {
+    const auto node = id ? edit.find(id) : std::nullopt;
+    const auto step = node ? step_under_way(edit.core.store(), id, *node) : std::nullopt;
+    if (!step) continue;
+    const bool names =
+        step->kind != StepKind::set_attributes && (step->kind != StepKind::push || !step->entry);
+    const bool same = about(*step, folder, text) || (known == id && names);
+    if (!same) continue;
+    contest(edit, id);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries) {
   edit.drop_expired_limbo();
   if (!edit.node(folder).is_folder()) refuse(ENOTDIR);
@@ -336,6 +385,7 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
   for (const auto& [name, entry] : entries) {
     check_name(name);
     listed.emplace(name, entry.id);
+    if (is_unanswered(edit, folder, name, entry.id)) continue;
     name_set(edit, folder, name, entry);
     // It was merged with the folder of its name that is shown; that one is listed next.
     if (edit.names(folder).empty() && folder != kRootNode) return;
@@ -344,6 +394,7 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
     if (!name.server || never_pushed(edit, name.server)) continue;
     const auto it = listed.find(name.text);
     const bool there = it != listed.end() && it->second == edit.node(name.server).entry;
+    if (!there && is_unanswered(edit, folder, name.text, {})) continue;
     if (!there) name_gone(edit, folder, name.text, name.server);
   }
   const bool news = !edit.node(folder).has(store::kListed) && edit.node(folder).subfolders != 0;

@@ -75,7 +75,8 @@ void hide_servers(Edit& edit, NodeId id, const Node& node) {
   theirs.queue_seq = 0;
   theirs.content = 0;
   theirs.hash_known = false;
-  theirs.content_base = node.content_server;
+  // The size is ours where the content is: then nothing is believed of the server's until it tells.
+  theirs.content_base = node.has(store::kContentDirty) ? Version{} : node.content_server;
   theirs.attributes_base = node.attributes_server;
   const auto hidden = edit.create(theirs);
   for (const auto which : {Text::xattrs, Text::target}) {

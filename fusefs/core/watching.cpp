@@ -19,9 +19,10 @@ void Watching::begin(bool continues) {
   const Epoch known = core_.settings.epoch();
   // Another past of this tree, or the first time: nothing that we know of the server's side is
   // sure.
-  if (known && !continues) {
-    forget_listings();
-  }
+  if (known && !continues) begin_anew();
+  // Listed, and a crash came before it was recorded up to where: what happened since is told by
+  // nobody.
+  if (!known && core_.tree->listed(kRootNode).value_or(false)) forget_listings();
   // No listing has the root itself.
   if (!continues) core_.stats.want(kRootNode);
   caught_up_ = false;
@@ -58,6 +59,20 @@ void Watching::heard(const proto::Body& body) {
   if (!begun->complete || sequence_ < begun->sequence) sequence_ = begun->sequence;
   check_caught_up();
   if (!caught_up_) ask_barrier();
+}
+
+/// Versions of another past are numbers like those of this one: a push onto one of them could
+/// overwrite what we have never seen.
+void Watching::begin_anew() {
+  log_warn(
+      "the server has another past of this tree: everything is compared, what differs is kept "
+      "twice");
+  core_.pushes.begin_anew();
+  if (auto done = core_.tree->begin_anew(); !done) {
+    log_error("what was known of the server is not forgotten: {}", done.error().message());
+    return core_.link.broken(done.error());
+  }
+  core_.listings.again();
 }
 
 void Watching::forget_listings() {

@@ -47,6 +47,7 @@ class Watching {
   void work_in(const proto::Change& change);
   void check_caught_up();
   void forget_listings();
+  void begin_anew();
   void ask_barrier();
 
   Core& core_;

@@ -47,7 +47,8 @@ Result<std::string> our_value(Core& core, NodeId id, std::string_view which) {
   std::string text(word(state));
   const bool may_have =
       state == State::error || state == State::conflict || state == State::waiting;
-  const std::string reason = may_have ? reason_of(core, id) : std::string{};
+  std::string reason = may_have ? reason_of(core, id) : std::string{};
+  if (reason.empty() && state == State::waiting) reason = core.pushes.why_waiting(id);
   if (!reason.empty()) text += " " + reason;
   return text;
 }

@@ -247,6 +247,10 @@ bool Service::Impl::prepare(const std::shared_ptr<Mutation>& mutation) {
     mutation->error = Error{Errc::busy, ""};
     return false;
   }
+  if (mutation->push && mutation->push->twin && !still_twin(*mutation)) {
+    mutation->error = Error{Errc::busy, "the name is another entry now"};
+    return false;
+  }
   if (auto ok = check_versions(*tree, mutation->intent, mutation->seen); !ok) {
     mutation->error = ok.error();
     return false;

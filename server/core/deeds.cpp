@@ -269,7 +269,9 @@ Result<std::optional<Landed>> recover_step(Depot& depot, const Intent& intent, c
       auto again =
           depot.set_attributes(plan.at, plan.seen.identity, intent.bits, intent.attributes);
       if (!again) return std::optional<Landed>();
-      if (again->before.size != plan.seen.size) done.before = std::move(again->before);
+      const bool other_size = again->before.size != plan.seen.size;
+      if (other_size && intent.hash != 0) return std::optional<Landed>();
+      if (other_size) done.before = std::move(again->before);
     }
   }
   if (!stood) return pass(stood.error());
@@ -278,8 +280,21 @@ Result<std::optional<Landed>> recover_step(Depot& depot, const Intent& intent, c
 
 }  // namespace
 
+namespace {
+
+/// A content that was found equal to the one that is there: only the attributes follow, and no
+/// other content may have come in between.
+bool adopts(const Intent& intent) {
+  return intent.deed == Deed::set_attributes && intent.hash != 0;
+}
+
+}  // namespace
+
 Result<Landed> perform(Depot& depot, const Intent& intent, const Plan& plan) {
   auto landed = perform_step(depot, intent, plan);
+  if (landed && adopts(intent) && !same_content(landed->before, plan.seen)) {
+    landed = fail(Errc::moved_on, "the file changed on the server");
+  }
   if (landed) return landed;
   if (definite(landed.error())) {
     if (intent.staging != 0 && !clear_staging(depot, intent)) return fail(Errc::lost);

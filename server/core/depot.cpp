@@ -1,8 +1,6 @@
 #include "server/core/depot.h"
 
-#include <algorithm>
 #include <cerrno>
-#include <ctime>
 
 #include <fmt/format.h>
 
@@ -12,14 +10,6 @@ namespace ebb::server {
 namespace {
 
 constexpr std::size_t kNameBytesMax = 255;
-
-/// At most `size` bytes, not in the middle of a character of UTF-8.
-std::string cut(std::string text, std::size_t size) {
-  if (text.size() <= size) return text;
-  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
-  text.resize(size);
-  return text;
-}
 
 bool good_name(const std::string& name) {
   return !name.empty() && name.size() <= kNameBytesMax && name != "." && name != ".." &&
@@ -59,25 +49,6 @@ Result<std::optional<std::string>> find_kept(Depot& depot, std::uint64_t number,
 
 std::string path_of(const Spot& spot) {
   return spot.folder.path.empty() ? spot.name : spot.folder.path + "/" + spot.name;
-}
-
-std::string conflict_name(const std::string& name, const std::string& host, WallNs when,
-                          int count) {
-  const auto dot = name.rfind('.');
-  const bool has_suffix = dot != std::string::npos && dot != 0 && dot + 1 < name.size();
-  const std::string stem = has_suffix ? name.substr(0, dot) : name;
-  const std::string suffix = has_suffix ? name.substr(dot) : "";
-
-  const std::time_t seconds = static_cast<std::time_t>(when / 1'000'000'000);
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  std::string middle =
-      fmt::format(".conflict-{}-{:04}{:02}{:02}-{:02}{:02}{:02}", host, utc.tm_year + 1900,
-                  utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
-  if (count > 1) middle += fmt::format("-{}", count);
-
-  const std::string tail = middle + cut(suffix, kNameBytesMax / 2);
-  return cut(stem, kNameBytesMax - std::min(tail.size(), kNameBytesMax)) + tail;
 }
 
 Result<> check_spot(const Spot& spot) {

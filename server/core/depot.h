@@ -230,10 +230,6 @@ Result<std::optional<std::string>> find_kept(Depot& depot, std::uint64_t number,
 /// From the root.
 std::string path_of(const Spot& spot);
 
-/// `NAME.conflict-HOST-YYYYMMDD-HHMMSS.EXT` of at most 255 bytes, cut at a character; `count` above
-/// 1 adds "-2" …
-std::string conflict_name(const std::string& name, const std::string& host, WallNs when, int count);
-
 /// 1 to 255 bytes other than '/' and NUL, not "." or "..", not `.ebbd` at the root.
 Result<> check_spot(const Spot& spot);
 inline constexpr const char* kOwnFolder = ".ebbd";

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/conflict_name.h"
 #include "proto/errors.h"
 #include "server/core/directory_depot.h"
 #include "server/core/directory_files.h"

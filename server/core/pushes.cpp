@@ -1,11 +1,13 @@
 // Pushes: content staged as it arrives, and handed to the batches when its hash is right.
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 #include "server/core/service_impl.h"
 
 namespace ebb::server {
 
+using proto::EntryKind;
 using proto::Errc;
 
 namespace {
@@ -18,6 +20,7 @@ struct Job {
   bool finish = false;
   std::uint64_t staging = 0;
   bool over = false;
+  Errc refusal = Errc::ok;  // compares with the base, lands nothing; the answer where they differ
   Spot base;
   Facts seen;
   std::uint64_t size = 0;
@@ -90,12 +93,46 @@ Result<std::uint64_t> hash_of(StagedFile& file, std::uint64_t size) {
   return hash.digest();
 }
 
+Result<bool> is_equal(StagedFile& file, DepotFile& base, std::uint64_t size) {
+  Bytes ours(std::min<std::uint64_t>(kHashStep, size));
+  Bytes theirs(ours.size());
+  for (std::uint64_t at = 0; at < size;) {
+    const auto step = std::min<std::uint64_t>(ours.size(), size - at);
+    auto n = file.read_at(at, std::span(ours).first(step));
+    if (!n) return pass(n.error());
+    auto m = base.read_at(at, std::span(theirs).first(step));
+    if (!m) return pass(m.error());
+    if (*n == 0 || *n != *m || !std::equal(ours.begin(), ours.begin() + *n, theirs.begin())) {
+      return false;
+    }
+    at += *n;
+  }
+  return true;
+}
+
+/// Byte by byte: a hash that another client could make collide decides nothing here.
+Result<> compare(Job& job) {
+  auto equal = is_equal(*job.file, *job.base_file, job.size);
+  if (!equal) return pass(equal.error());
+  if (!*equal) return fail(job.refusal, "the server has another content");
+  auto now = job.base_file->facts();
+  if (!now) return pass(now.error());
+  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
+  return {};
+}
+
 Result<> end(Job& job) {
   if (auto ok = job.file->resize(job.size); !ok) return ok;
   if (!job.whole) {
     auto hash = hash_of(*job.file, job.size);
     if (!hash) return pass(hash.error());
     job.hash = *hash;
+  }
+  if (job.refusal != Errc::ok) {
+    auto equal = compare(job);
+    job.file.reset();
+    job.base_file.reset();
+    return equal;
   }
   if (job.over) {
     if (auto ok = job.file->inherit(*job.base_file); !ok) return ok;
@@ -171,6 +208,34 @@ Result<> Service::Impl::check_push(const proto::FileSyncInit& init, Push& push) 
   return {};
 }
 
+bool Service::Impl::find_twin(const proto::FileSyncInit& init, Push& push) const {
+  const bool whole = init.size == 0 || init.ranges == std::vector<Range>{{0, init.size}};
+  if (!whole) return false;
+  NodeId twin{init.entry.value};
+  if (!twin) {
+    twin = tree->child(NodeId{init.place.folder.value}, init.place.name).value_or(NodeId{});
+  }
+  auto seen = twin ? tree->facts(twin) : Result<Facts>(fail(Errc::not_found));
+  auto entry = tree->entry(twin);
+  auto spots = tree->spots(twin);
+  const bool fits = seen && entry && spots && !spots->empty() && seen->kind == EntryKind::file &&
+                    seen->size == init.size;
+  if (!fits) return false;
+  push.twin = twin;
+  push.twin_version = entry->content_version;
+  push.over = true;
+  push.base = spots->front();
+  push.seen = std::move(*seen);
+  return true;
+}
+
+bool Service::Impl::still_twin(const Mutation& mutation) const {
+  const auto& push = *mutation.push;
+  if (push.init.entry) return true;
+  const auto& place = push.init.place;
+  return tree->child(NodeId{place.folder.value}, place.name).value_or(NodeId{}) == push.twin;
+}
+
 void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) {
   const auto refused = [&](const Error& error) {
     if (error.code == Errc::moved_on || error.code == Errc::exists) ++conflicts;
@@ -189,11 +254,17 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
   if (!duplicate) {
     leave_elsewhere(peer, init.operation.id);
     if (auto ok = check_push(init, checked); !ok) {
-      if (auto left = take_adrift(peer.client, init)) discard(left);
-      return refused(ok.error());
+      checked.refusal = errc_of(ok.error());
+      const bool comparable = checked.refusal == Errc::exists || checked.refusal == Errc::moved_on;
+      if (!comparable || !find_twin(init, checked)) {
+        if (auto left = take_adrift(peer.client, init)) discard(left);
+        return refused(ok.error());
+      }
     }
   }
   auto made = duplicate ? nullptr : take_adrift(peer.client, init);
+  // What is compared has another beginning than what lands.
+  if (made && (made->twin || checked.twin)) discard(std::exchange(made, nullptr));
   std::uint64_t done = duplicate ? init.size : 0;
   if (made) {
     done = made->hash->offset();
@@ -210,6 +281,9 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
   made->over = checked.over;
   made->base = std::move(checked.base);
   made->seen = std::move(checked.seen);
+  made->twin = checked.twin;
+  made->twin_version = checked.twin_version;
+  made->refusal = checked.refusal;
   const auto resume_at = bytes_before(init.ranges, done);
   made->init = std::move(init);
   peer.pushes[session] = std::move(made);
@@ -256,9 +330,17 @@ void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyn
   intent.entry = NodeId{init.entry.value};
   intent.folder = NodeId{init.place.folder.value};
   intent.name = init.place.name;
-  intent.staging = push->staging;
   mutation->seen.content = init.content_version;
   if (!push->duplicate) landing.emplace(peer.client, init.operation.id);
+  if (push->twin) {
+    intent.deed = Deed::set_attributes;
+    intent.entry = push->twin;
+    intent.bits = init.attribute_bits;
+    intent.attributes = init.attributes;
+    mutation->seen.content = push->twin_version;
+  } else {
+    intent.staging = push->staging;
+  }
   enqueue(std::move(mutation));
 }
 
@@ -275,6 +357,7 @@ void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
   job->finish = push->checked;
   job->staging = push->staging;
   job->over = push->over;
+  job->refusal = push->refusal;
   job->base = push->base;
   job->seen = push->seen;
   job->size = push->init.size;
@@ -306,6 +389,7 @@ void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
          if (!job->finish) return;
          push->finished = true;
          std::erase(adrift, push);
+         if (push->twin) discard(push);
          push->staged = job->staged;
          push->whole_hash = job->hash;
          for (auto& mutation : queue) {
@@ -321,7 +405,7 @@ void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
 void Service::Impl::push_refused(const std::shared_ptr<Push>& push, const Error& error) {
   if (error.code == Errc::moved_on) {
     ++conflicts;
-    refresh_entry(NodeId{push->init.entry.value}, [] {});
+    refresh_entry(push->twin ? push->twin : NodeId{push->init.entry.value}, [] {});
   }
   if (errc_of(error) == Errc::no_space) make_room();
   Peer* peer = find(push->peer);

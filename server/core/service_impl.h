@@ -67,6 +67,9 @@ struct Push {
   bool over = false;  // onto a file that is there
   Spot base;          // it
   Facts seen;
+  NodeId twin;           // the content cannot land: it is compared with this file's
+  Version twin_version;  // as it is there
+  proto::Errc refusal = proto::Errc::ok;  // the answer where they differ
   std::unique_ptr<proto::SessionHash> hash;
   std::deque<proto::FileSyncData> unwritten;
   bool duplicate = false;  // the receipt is known, or will be: data is swallowed
@@ -272,6 +275,9 @@ struct Service::Impl {
   void push_job(const std::shared_ptr<Push>& push);
   void push_refused(const std::shared_ptr<Push>& push, const Error& error);
   Result<> check_push(const proto::FileSyncInit& init, Push& push) const;
+  /// What a content that cannot land may be equal to: then it counts as landed.
+  bool find_twin(const proto::FileSyncInit& init, Push& push) const;
+  bool still_twin(const Mutation& mutation) const;
 
   // ---- push_ends.cpp
   void drop_push(Peer& peer, Session session);

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/conflict_name.h"
 #include "base/xattrs.h"
 #include "proto/errors.h"
 #include "server/core/directory_depot.h"

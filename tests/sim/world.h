@@ -3,7 +3,9 @@
 // follows from the seed.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,6 +45,12 @@ class SeededRandom final : public Random {
   std::mt19937_64 engine_;
 };
 
+/// Bytes that arrive when their time has come, in order.
+struct Packet {
+  Time at{};
+  Bytes bytes;
+};
+
 /// One client's machine: its disk, its process, its cable.
 struct Machine {
   explicit Machine(std::uint64_t seed) : random(seed) {}
@@ -54,7 +62,7 @@ struct Machine {
   std::unique_ptr<Client> client;
   std::optional<server::PeerId> peer;
   bool plugged = true;
-  Bytes up, down;  // on the wire
+  std::deque<Packet> up, down;  // on the wire
 };
 
 class World {
@@ -180,6 +188,9 @@ class World {
       if (!m->client) continue;
       next = std::min(next, m->client->next_deadline());
       if (!m->peer) next = std::min(next, m->client->connect_at());
+      for (const auto* way : {&m->up, &m->down}) {
+        if (!way->empty()) next = std::min(next, way->front().at);
+      }
     }
     return next;
   }
@@ -202,181 +213,6 @@ class World {
     return false;
   }
 
-  // ---- one user at one client.  Each runs the world until the answer is there.
-
-  template <class T, class Start>
-  Result<T> ask(Start start) {
-    auto answer = std::make_shared<std::optional<Result<T>>>();
-    start([answer](Result<T> result) { *answer = std::move(result); });
-    for (int i = 0; i < 100 && !*answer; ++i) {
-      settle();
-      if (!*answer) pass(std::chrono::milliseconds(500));
-    }
-    if (!*answer) return fail_errno(ENOTRECOVERABLE, "never answered");
-    return std::move(**answer);
-  }
-
-  Result<NodeId> find(std::size_t i, const std::string& path) {
-    NodeId node = kRootNode;
-    for (std::size_t at = 0; at < path.size();) {
-      const auto slash = std::min(path.find('/', at), path.size());
-      const std::string name = path.substr(at, slash - at);
-      auto next = ask<fusefs::Attributes>(
-          [&](auto reply) { client(i).lookup(node, name, std::move(reply)); });
-      if (!next) return pass_on(next.error());
-      node = next->node;
-      client(i).forget(node, 1);
-      at = slash + 1;
-    }
-    return node;
-  }
-  static std::pair<std::string, std::string> split(const std::string& path) {
-    const auto slash = path.rfind('/');
-    if (slash == std::string::npos) return {"", path};
-    return {path.substr(0, slash), path.substr(slash + 1)};
-  }
-
-  /// Makes or replaces the content in one go: nothing else happens between its calls.
-  Result<> write(std::size_t i, const std::string& path, const std::string& text,
-                 bool fsync = false) {
-    const auto [folder, name] = split(path);
-    const auto parent = find(i, folder);
-    if (!parent) return pass_on(parent.error());
-    auto made = ask<Client::Created>([&](auto reply) {
-      client(i).create(*parent, name, 0644, O_CREAT | O_WRONLY | O_TRUNC, {1000, 1000, 022},
-                       std::move(reply));
-    });
-    if (!made) return pass_on(made.error());
-    const auto handle = made->open.handle;
-    Result<> done;
-    if (!text.empty()) {
-      auto wrote = client(i).write(handle, 0, as_bytes(text), false);
-      if (!wrote) done = pass_on(wrote.error());
-    }
-    if (done && fsync) {
-      done = ask<void>([&](auto reply) { client(i).fsync(handle, false, std::move(reply)); });
-    }
-    if (auto flushed = client(i).flush(handle); done && !flushed) done = flushed;
-    client(i).release(handle);
-    client(i).forget(made->attributes.node, 1);
-    return done;
-  }
-  Result<std::string> read(std::size_t i, const std::string& path) {
-    const auto node = find(i, path);
-    if (!node) return pass_on(node.error());
-    auto opened = ask<fusefs::OpenFile>(
-        [&](auto reply) { client(i).open(*node, O_RDONLY, std::move(reply)); });
-    if (!opened) return pass_on(opened.error());
-    std::string text;
-    Result<> done;
-    for (;;) {
-      auto piece = ask<fusefs::Piece>([&](auto reply) {
-        client(i).read(opened->handle, text.size(), 128 * 1024, std::move(reply));
-      });
-      if (!piece) {
-        done = pass_on(piece.error());
-        break;
-      }
-      if (piece->size == 0) break;
-      std::string part(piece->size, '\0');
-      auto got = piece->file->read_at(piece->offset,
-                                      std::as_writable_bytes(std::span(part.data(), part.size())));
-      if (!got) {
-        done = pass_on(got.error());
-        break;
-      }
-      text.append(part, 0, *got);
-    }
-    client(i).release(opened->handle);
-    if (!done) return pass_on(done.error());
-    return text;
-  }
-  Result<> make_folder(std::size_t i, const std::string& path) {
-    const auto [folder, name] = split(path);
-    const auto parent = find(i, folder);
-    if (!parent) return pass_on(parent.error());
-    auto made = ask<fusefs::Attributes>([&](auto reply) {
-      client(i).make_folder(*parent, name, 0755, {1000, 1000, 022}, std::move(reply));
-    });
-    if (!made) return pass_on(made.error());
-    client(i).forget(made->node, 1);
-    return {};
-  }
-  Result<> unlink(std::size_t i, const std::string& path) {
-    const auto [folder, name] = split(path);
-    const auto parent = find(i, folder);
-    if (!parent) return pass_on(parent.error());
-    return ask<void>([&](auto reply) { client(i).unlink(*parent, name, std::move(reply)); });
-  }
-  Result<> remove_folder(std::size_t i, const std::string& path) {
-    const auto [folder, name] = split(path);
-    const auto parent = find(i, folder);
-    if (!parent) return pass_on(parent.error());
-    return ask<void>([&](auto reply) { client(i).remove_folder(*parent, name, std::move(reply)); });
-  }
-  Result<> rename(std::size_t i, const std::string& from, const std::string& to) {
-    const auto [folder, name] = split(from);
-    const auto [new_folder, new_name] = split(to);
-    const auto parent = find(i, folder);
-    const auto new_parent = find(i, new_folder);
-    if (!parent) return pass_on(parent.error());
-    if (!new_parent) return pass_on(new_parent.error());
-    return ask<void>([&](auto reply) {
-      client(i).rename(*parent, name, *new_parent, new_name, 0, std::move(reply));
-    });
-  }
-  Result<> set_status(std::size_t i, const std::string& path, const std::string& word) {
-    const auto node = find(i, path);
-    if (!node) return pass_on(node.error());
-    return ask<void>([&](auto reply) {
-      client(i).set_xattr(*node, "user.ebb.status", word, 0, std::move(reply));
-    });
-  }
-  std::string attribute(std::size_t i, const std::string& path, const std::string& which) {
-    const auto node = find(i, path);
-    if (!node) return node.error().message();
-    auto value = client(i).get_xattr(*node, "user.ebb." + which);
-    return value ? *value : value.error().message();
-  }
-  Result<std::vector<fusefs::FolderEntry>> list(std::size_t i, NodeId folder) {
-    auto opened =
-        ask<fusefs::Handle>([&](auto reply) { client(i).open_folder(folder, std::move(reply)); });
-    if (!opened) return pass_on(opened.error());
-    std::vector<fusefs::FolderEntry> entries;
-    auto done = client(i).read_folder(*opened, 0, false, [&](const fusefs::FolderEntry& entry) {
-      entries.push_back(entry);
-      return true;
-    });
-    client(i).close_folder(*opened);
-    if (!done) return pass_on(done.error());
-    return entries;
-  }
-  /// As FakeDepot::tree(); what is in conflict, in error or behind such goes to `excused`.
-  std::map<std::string, std::string> tree(std::size_t i, std::set<std::string>& excused,
-                                          NodeId folder = kRootNode, const std::string& at = "") {
-    std::map<std::string, std::string> out;
-    auto entries = list(i, folder);
-    EXPECT_TRUE(entries) << at << ": " << (entries ? "" : entries.error().message());
-    if (!entries) return out;
-    for (const auto& entry : *entries) {
-      const std::string path = at.empty() ? entry.name : at + "/" + entry.name;
-      const auto status = client(i).status(entry.attributes.node);
-      // What still waits when all is quiet waits behind something in conflict.
-      const bool stuck = status && (status->state == store::State::conflict ||
-                                    status->state == store::State::error ||
-                                    status->state == store::State::waiting);
-      if (stuck && entry.attributes.kind != store::Kind::folder) excused.insert(path);
-      if (entry.attributes.kind == store::Kind::folder) {
-        out[path] = "/";
-        out.merge(tree(i, excused, entry.attributes.node, path));
-      } else {
-        auto text = read(i, path);
-        out[path] = text ? *text : "unreadable: " + text.error().message();
-      }
-    }
-    return out;
-  }
-
   static tl::unexpected<Error> pass_on(const Error& error) { return tl::unexpected<Error>(error); }
 
   std::mt19937_64 chance;
@@ -390,6 +226,9 @@ class World {
   /// One in so many turns of a link with bytes on it, the connection breaks, somewhere in those
   /// bytes.
   std::uint64_t cut_one_in = 0;
+  /// Bytes are up to so long on their way.
+  Duration delay_max{};
+  std::uint64_t cuts = 0;
   int quiet_for = 0;
   std::string last_error;
 
@@ -406,32 +245,51 @@ class World {
       m.client->link_up();
       return true;
     }
-    const Bytes more_up = m.client->next_output();
-    m.up.insert(m.up.end(), more_up.begin(), more_up.end());
-    const Bytes more_down = service->next_output(*m.peer);
-    m.down.insert(m.down.end(), more_down.begin(), more_down.end());
-    const bool any = !m.up.empty() || !m.down.empty();
+    bool any = put(m.up, m.client->next_output());
+    any = put(m.down, service->next_output(*m.peer)) || any;
     if (any && cut_one_in != 0 && roll(cut_one_in) == 0) {
       deliver(m, true);
       unplug_now(m);
+      ++cuts;
       return true;
     }
-    if (any) deliver(m, false);
+    if (!deliver(m, false)) return any;
     if (m.peer && (m.client->wants_close() || service->wants_close(*m.peer))) {
-      deliver(m, false);
+      put(m.up, m.client->next_output());
+      put(m.down, service->next_output(*m.peer));
+      deliver(m, true, true);
       unplug_now(m);
-      return true;
     }
-    return any;
+    return true;
   }
-  /// All of what is on the wire, or a part of it.
-  void deliver(Machine& m, bool part) {
-    const Bytes up = std::exchange(m.up, {});
-    const Bytes down = std::exchange(m.down, {});
+  bool put(std::deque<Packet>& way, Bytes bytes) {
+    if (bytes.empty()) return false;
+    Time at = clock.now();
+    if (delay_max.count() > 0) at += Duration(static_cast<Duration::rep>(roll(delay_max.count())));
+    if (!way.empty()) at = std::max(at, way.back().at);
+    way.push_back({at, std::move(bytes)});
+    return true;
+  }
+  /// What has arrived by now; at the end of a connection all of it, or its first part.
+  Bytes arrived(std::deque<Packet>& way, bool end) {
+    Bytes out;
+    const Time now = clock.now();
+    while (!way.empty() && (end || way.front().at <= now)) {
+      const auto& bytes = way.front().bytes;
+      out.insert(out.end(), bytes.begin(), bytes.end());
+      way.pop_front();
+    }
+    return out;
+  }
+  bool deliver(Machine& m, bool end, bool whole = false) {
+    const Bytes up = arrived(m.up, end);
+    const Bytes down = arrived(m.down, end);
+    const bool part = end && !whole;
     const std::size_t n_up = part ? roll(up.size() + 1) : up.size();
     const std::size_t n_down = part ? roll(down.size() + 1) : down.size();
     if (n_up != 0 && m.peer) service->received(*m.peer, ByteView(up).first(n_up));
     if (n_down != 0 && m.peer) m.client->link_received(ByteView(down).first(n_down));
+    return n_up != 0 || n_down != 0;
   }
 };
 

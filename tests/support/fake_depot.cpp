@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/conflict_name.h"
 #include "proto/errors.h"
 
 namespace ebb::test {
@@ -504,7 +505,7 @@ Result<> FakeDepot::settle_out(std::uint64_t number, const Facts& before, const 
     landed.kept_as = numbered(history);
     landed.kept_bytes = facts(out).allocated;
   } else {
-    landed.conflict_name = server::conflict_name(beside.name, "server", tick_, 1);
+    landed.conflict_name = conflict_name(beside.name, "server", tick_, 1);
     bind(beside.folder, landed.conflict_name, out);
   }
   bind(kStaging, numbered(number), 0);

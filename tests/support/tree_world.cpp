@@ -199,9 +199,21 @@ ModelServer::Answer refuse(proto::Errc code) {
 
 }  // namespace
 
+/// Equal content counts as landed.
+ModelServer::Answer ModelServer::adopt(EntryId id, Kind kind, const Sent& sent, proto::Errc code) {
+  const auto& there = entries_.at(id);
+  const bool equal =
+      kind == Kind::file && there.kind == Kind::file && there.content == sent.content;
+  if (!equal) return refuse(code);
+  change_mode(id, sent.mode);
+  return {proto::Errc::ok, receipt(id), sent.content};
+}
+
 ModelServer::Answer ModelServer::create(const Step& step, Kind kind, const Sent& sent) {
   if (!is_folder(step.place.folder)) return refuse(proto::Errc::not_found);
-  if (at(step.place.folder, step.place.name)) return refuse(proto::Errc::exists);
+  if (const auto there = at(step.place.folder, step.place.name)) {
+    return adopt(*there, kind, sent, proto::Errc::exists);
+  }
   const auto id = make(step.place.folder, step.place.name, kind, sent.content);
   entries_[id].mode = sent.mode;
   return {proto::Errc::ok, receipt(id), sent.content};
@@ -211,7 +223,7 @@ ModelServer::Answer ModelServer::push(const Step& step, const Sent& sent) {
   if (!step.entry) return create(step, Kind::file, sent);
   if (!has(step.entry)) return refuse(proto::Errc::not_found);
   if (entries_.at(step.entry).content_version != step.content_version) {
-    return refuse(proto::Errc::moved_on);
+    return adopt(step.entry, Kind::file, sent, proto::Errc::moved_on);
   }
   entries_.at(step.entry).mode = sent.mode;
   write(step.entry, sent.content);
@@ -310,6 +322,7 @@ void TreeWorld::start() {
   fusefs::TreeOptions options;
   options.root = root_;
   options.client = kWorldClient;
+  options.host = "here";
   tree_.emplace(fusefs::TreeSeams{*store_, clock, [this](NodeId id) { return in_use.contains(id); },
                                   [this](NodeId id) { return open.contains(id); }},
                 options);
@@ -476,7 +489,11 @@ void TreeWorld::hear() {
 bool TreeWorld::send(NodeId id) {
   const auto flying = [&](const Sent& s) { return s.step.node == id; };
   if (std::any_of(sent_.begin(), sent_.end(), flying)) return false;
-  const auto step = tree_->next_step(id);
+  auto step = tree_->next_step(id);
+  if (step && step->kind == StepKind::blocked && !tree_->node(id)->has(store::kError)) {
+    must(tree_->settle_names(id));
+    step = tree_->next_step(id);
+  }
   const auto queued = tree_->queued(id);
   if (!step || !queued || step->kind <= StepKind::blocked) return false;
   const auto operation = queued->operation ? queued->operation : OpId(++last_operation_);
@@ -492,6 +509,21 @@ bool TreeWorld::send(NodeId id) {
   return true;
 }
 
+/// As Pushes does it.
+void TreeWorld::contradicted(const Sent& sent) {
+  const auto& step = sent.step;
+  const bool content =
+      step.kind == StepKind::push && step.entry && sent.answer.code == proto::Errc::moved_on;
+  const bool known = step.kind == StepKind::remove || content || tree_->place_taken(step);
+  if (known || ++refusals_[step.node] >= 4) {
+    must(tree_->step_refused(step, true, "moved on"));
+  } else {
+    must(tree_->step_again(step));
+  }
+  // What stands in the way was perhaps not told while it could have been our own.
+  if (step.place_folder) list(step.place_folder);
+}
+
 void TreeWorld::deliver(const Sent& sent) {
   const auto& step = sent.step;
   auto receipt = sent.answer.receipt;
@@ -499,6 +531,7 @@ void TreeWorld::deliver(const Sent& sent) {
   switch (sent.answer.code) {
     case proto::Errc::ok:
       must(tree_->step_done(step, receipt));
+      refusals_.erase(step.node);
       break;
     case proto::Errc::not_found:
       must(tree_->step_moot(step));
@@ -506,9 +539,8 @@ void TreeWorld::deliver(const Sent& sent) {
     case proto::Errc::moved_on:
     case proto::Errc::exists:
     case proto::Errc::not_empty:
-      must(tree_->step_refused(step, true, "moved on"));
-      // What stands in the way was perhaps not told while it could have been our own.
-      if (step.place_folder) list(step.place_folder);
+    case proto::Errc::would_cycle:
+      contradicted(sent);
       break;
     default:
       must(tree_->step_refused(step, false, "refused"));

@@ -80,6 +80,7 @@ class ModelServer {
  private:
   Answer apply(const fusefs::Step& step, const Sent& sent);
   Answer push(const fusefs::Step& step, const Sent& sent);
+  Answer adopt(EntryId entry, fusefs::Kind kind, const Sent& sent, proto::Errc code);
   Answer create(const fusefs::Step& step, fusefs::Kind kind, const Sent& sent);
   Answer move(const fusefs::Step& step);
   Answer exchange(const fusefs::Step& step);
@@ -180,6 +181,7 @@ class TreeWorld {
   };
 
   std::pair<NodeId, std::string> split(const std::string& path);
+  void contradicted(const Sent& sent);
   void deliver(const Sent& sent);
   bool send_some();
   void start();
@@ -189,6 +191,7 @@ class TreeWorld {
   std::unique_ptr<store::Store> store_;
   std::optional<fusefs::Tree> tree_;
   std::deque<Sent> sent_;
+  std::map<NodeId, int> refusals_;
   std::vector<proto::Change> held_;
   std::uint64_t last_operation_ = 0;
   std::uint64_t crashes_ = 0;

@@ -168,49 +168,45 @@ std::string TreeWorld::broken() {
 
 std::string TreeWorld::differences() {
   std::string out;
-  std::function<void(NodeId, EntryId, const std::string&)> compare =
-      [&](NodeId folder, EntryId entry, const std::string& path) {
-        std::set<std::string> known;
-        (void)store_->list(folder, 0, [&](const Name& name) {
-          const auto where = path + "/" + name.text;
-          const auto there = server.at(entry, name.text);
-          if (name.server) known.insert(name.text);
-          const auto id = name.server ? name.server : name.local;
-          const auto node = *store_->node(id);
-          // What is in conflict stays as it is, and what waits for that.
-          const auto stuck = [&](NodeId one) {
-            return one && (store_->node(one)->flags &
-                           (store::kConflict | store::kError | store::kQueued)) != 0;
-          };
-          if (stuck(name.local) || stuck(name.server)) return true;
-          if (name.server && node.entry != there.value_or(EntryId{})) out += where + " believed\n";
-          if (!name.server && fusefs::is_synced(node.status)) out += where + " not there\n";
-          if (name.server && name.local != name.server &&
-              (!name.local || fusefs::is_synced(store_->node(name.local)->status)) &&
-              (name.flags & store::kAbsent) == 0) {
-            out += where + " two sides\n";
-          }
-          if (!name.server || !there) return true;
-          const auto& content = server.content(*there);
-          if (node.kind == Kind::file && node.has(store::kWhole) && node.content != 0 &&
-              contents[node.content] != content) {
-            out += where + " content\n";
-          }
-          if (server.entry(*there).attributes.mode != node.mode) out += where + " mode\n";
-          if (node.is_folder()) compare(id, *there, where);
-          return true;
-        });
-        for (const auto& [place, id] : server.names()) {
-          if (place.first != entry || known.contains(place.second)) continue;
-          const auto name = store_->name(folder, place.second);
-          const bool refused = name && name->local &&
-                               (store_->node(name->local)->flags &
-                                (store::kConflict | store::kError | store::kQueued)) != 0;
-          if (!refused && store_->node(folder)->has(store::kListed)) {
-            out += path + "/" + place.second + " not known\n";
-          }
-        }
-      };
+  std::function<void(NodeId, EntryId, const std::string&)> compare = [&](NodeId folder,
+                                                                         EntryId entry,
+                                                                         const std::string& path) {
+    std::set<std::string> known;
+    (void)store_->list(folder, 0, [&](const Name& name) {
+      const auto where = path + "/" + name.text;
+      const auto there = server.at(entry, name.text);
+      if (name.server) known.insert(name.text);
+      const auto id = name.server ? name.server : name.local;
+      const auto node = *store_->node(id);
+      // What is in error stays as it is.
+      const auto stuck = [&](NodeId one) { return one && store_->node(one)->has(store::kError); };
+      if (stuck(name.local) || stuck(name.server)) return true;
+      if (name.server && node.entry != there.value_or(EntryId{})) out += where + " believed\n";
+      if (!name.server && fusefs::is_synced(node.status)) out += where + " not there\n";
+      if (name.server && name.local != name.server &&
+          (!name.local || fusefs::is_synced(store_->node(name.local)->status)) &&
+          (name.flags & store::kAbsent) == 0) {
+        out += where + " two sides\n";
+      }
+      if (!name.server || !there) return true;
+      const auto& content = server.content(*there);
+      if (node.kind == Kind::file && node.has(store::kWhole) && node.content != 0 &&
+          contents[node.content] != content) {
+        out += where + " content\n";
+      }
+      if (server.entry(*there).attributes.mode != node.mode) out += where + " mode\n";
+      if (node.is_folder()) compare(id, *there, where);
+      return true;
+    });
+    for (const auto& [place, id] : server.names()) {
+      if (place.first != entry || known.contains(place.second)) continue;
+      const auto name = store_->name(folder, place.second);
+      const bool refused = name && name->local && store_->node(name->local)->has(store::kError);
+      if (!refused && store_->node(folder)->has(store::kListed)) {
+        out += path + "/" + place.second + " not known\n";
+      }
+    }
+  };
   compare(kRootNode, kRootEntry, "");
   return out;
 }

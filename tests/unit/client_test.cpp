@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/hands.h"
 
 namespace ebb::test {
 namespace {
@@ -20,7 +20,7 @@ int errno_value(const Error& error) {
 }
 
 struct ClientTest : ::testing::Test {
-  World world{1, 2};
+  Hands world{1, 2};
 
   void SetUp() override {
     world.depot.make_folder("docs");
@@ -142,8 +142,25 @@ TEST_F(ClientTest, ConcurrentChangesAreAConflictAndNeitherIsLost) {
   world.plug(0, true);
   ASSERT_TRUE(world.run_until_quiet());
   EXPECT_EQ(world.depot.content("docs/a").value_or("?"), "theirs");
-  EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "mine");
-  EXPECT_EQ(world.attribute(0, "docs/a", "state").substr(0, 8), "conflict");
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::set<std::string> contents;
+    for (const auto& [path, shown] : world.tree(i)) {
+      if (path.starts_with("docs/a")) contents.insert(shown.content);
+      EXPECT_EQ(shown.state, store::State::clean) << path;
+    }
+    EXPECT_EQ(contents, (std::set<std::string>{"mine", "theirs"})) << "at client " << i;
+    EXPECT_EQ(world.read(i, "docs/a").value_or("?"), "theirs");
+  }
+}
+
+TEST_F(ClientTest, WhatWaitsSaysWhy) {
+  ASSERT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
+  world.plug(0, false);
+  world.pass(std::chrono::seconds(2));
+  ASSERT_TRUE(world.write(0, "docs/a", "mine"));
+  EXPECT_TRUE(
+      world.attribute(0, "docs/a", "state").starts_with("waiting the server is out of reach"))
+      << world.attribute(0, "docs/a", "state");
 }
 
 TEST_F(ClientTest, SyncToRemoteDropsOnlyWhatTheServerHas) {

@@ -98,6 +98,18 @@ TEST(Planner, FollowsTheTable) {
        with(with_occupant(new_file()), [](F& f) { f.arriving->occupant_goes = false; }),
        StepKind::blocked,
        {}},
+      {"new, place taken by somebody else's that may be equal",
+       with(with_occupant(new_file()),
+            [](F& f) {
+              f.arriving->occupant_goes = false;
+              f.arriving->twin = true;
+            }),
+       StepKind::push,
+       {}},
+      {"new, onto what ends: beside it first, so that the path is never empty",
+       with(with_occupant(new_file()), [](F& f) { f.arriving->occupant_ends = true; }),
+       StepKind::push,
+       {}},
       {"new, in a circle",
        with(with_occupant(new_file()), [](F& f) { f.cycle = true; }),
        StepKind::push,
@@ -140,6 +152,14 @@ TEST(Planner, FollowsTheTable) {
               f.child = NodeId(6);
             }),
        StepKind::after, NodeId(6)},
+      {"deleted, and something takes its place",
+       with(moving_file(),
+            [](F& f) {
+              f.arriving.reset();
+              f.shown = false;
+              f.successor = NodeId(8);
+            }),
+       StepKind::after, NodeId(8)},
       {"one of two names deleted",
        with(moving_file(), [](F& f) { f.arriving.reset(); }),
        StepKind::remove,

@@ -369,29 +369,6 @@ TEST_F(Tree, ANewerVersionOfAnOpenFileTakesItsName) {
   EXPECT_FALSE(w.tree().node(old).has_value());
 }
 
-TEST_F(Tree, ChangedOnBothSidesIsAConflictAndKeepsBoth) {
-  const auto entry = synced("x", "1");
-  w.write(w.at("x"), "mine");
-  w.server.write(entry, "theirs");
-  ASSERT_TRUE(w.settle());
-  EXPECT_EQ(w.state("x"), State::conflict);
-  EXPECT_EQ(w.state(""), State::conflict);
-  EXPECT_EQ(there("x"), "theirs");
-  EXPECT_EQ(w.contents[w.node("x").content], "mine");
-}
-
-TEST_F(Tree, MadeOnBothSidesIsAConflictAndKeepsBoth) {
-  w.file("x", "mine");
-  w.server.make(kRootEntry, "x", Kind::file, "theirs");
-  ASSERT_TRUE(w.settle());
-  EXPECT_EQ(w.state("x"), State::conflict);
-  EXPECT_EQ(there("x"), "theirs");
-  ASSERT_TRUE(w.rename("x", "y"));
-  settle();
-  EXPECT_EQ(there("y"), "mine");
-  EXPECT_EQ(there("x"), "theirs");
-}
-
 TEST_F(Tree, FoldersMadeOnBothSidesAreOne) {
   w.folder("d");
   w.file("d/mine", "1");
