@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/conflict_name.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "server/core/history.h"
