@@ -334,7 +334,7 @@ void Service::Impl::restore_for(Peer& peer, Session session, const proto::Restor
   };
   if (peer.requests >= kRequestsMax) return refuse(peer, session, {Errc::busy, ""});
   ++peer.requests;
-  if (options.read_only) return answer(fail(Errc::read_only));
+  if (peer.read_only) return answer(fail(Errc::read_only));
   auto all = kept_of(request.entry, request.path);
   if (!all) return answer(pass(all.error()));
   const auto wanted = std::find_if(all->begin(), all->end(), [&](const Kept& kept) {
