@@ -25,17 +25,17 @@ class Dialer {
 /// To a server's address.
 class AddressDialer : public Dialer {
  public:
-  AddressDialer(asio::io_context& io, proto::Address address)
-      : io_(io), address_(std::move(address)) {}
+  AddressDialer(asio::io_context& io, proto::Address address, proto::ConnectOptions options)
+      : io_(io), address_(std::move(address)), options_(std::move(options)) {}
   void dial(Done done) override {
-    connector_ =
-        std::make_unique<proto::Connector>(io_, address_, proto::ConnectOptions{}, std::move(done));
+    connector_ = std::make_unique<proto::Connector>(io_, address_, options_, std::move(done));
   }
   void cancel() override { connector_.reset(); }
 
  private:
   asio::io_context& io_;
   const proto::Address address_;
+  const proto::ConnectOptions options_;
   std::unique_ptr<proto::Connector> connector_;
 };
 

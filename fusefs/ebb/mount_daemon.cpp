@@ -16,6 +16,7 @@
 #include "fusefs/ebb/kept_log.h"
 #include "fusefs/ebb/probe.h"
 #include "fusefs/ebb/state_folder.h"
+#include "proto/errors.h"
 
 namespace ebb::fusefs {
 namespace {
@@ -95,7 +96,16 @@ Outcome<> MountDaemon::start() {
 
 Outcome<> MountDaemon::open_source() {
   if (plan_.source.address) {
-    dialer_ = std::make_unique<AddressDialer>(io_, *plan_.source.address);
+    const auto& address = *plan_.source.address;
+    proto::ConnectOptions how;
+    if (address.kind == proto::Address::Kind::tcp && !plan_.settings.insecure) {
+      auto enrolment = find_enrolment(address);
+      if (!enrolment) return tl::unexpected(enrolment.error());
+      enrolment_ = std::move(*enrolment);
+      how.key = enrolment_->key;
+      how.server = enrolment_->server;
+    }
+    dialer_ = std::make_unique<AddressDialer>(io_, address, std::move(how));
     return {};
   }
   auto embedded = EmbeddedSource::start(io_, plan_.source.folder, plan_.settings.read_only);
@@ -105,8 +115,15 @@ Outcome<> MountDaemon::open_source() {
 }
 
 Outcome<TreeId> MountDaemon::ask_tree(bool known) {
-  auto tree = probe_tree(io_, *dialer_, known ? kKnownAnswerTimeout : kAnswerTimeout);
+  const std::string secret = enrolment_ ? enrolment_->secret : std::string();
+  auto tree = probe_tree(io_, *dialer_, known ? kKnownAnswerTimeout : kAnswerTimeout,
+                         {host_name(), secret});
   if (tree) return *tree;
+  const bool unwelcome = tree.error().code == proto::Errc::not_enrolled;
+  if (unwelcome || is_errno(tree.error(), EKEYREJECTED)) {
+    kept_out_ = true;
+    return refuse("source {}: {}", plan_.source.text(), tree.error().detail);
+  }
   return refuse("source {}: no answer: {}; the first mount of a tree needs its server",
                 plan_.source.text(), tree.error().message());
 }
@@ -120,7 +137,11 @@ Outcome<> MountDaemon::find_state() {
   const auto remembered = base ? remembered_tree(*base, source) : std::nullopt;
   const bool kept = !plan_.settings.state.empty() && has_state(plan_.settings.state);
   const auto answered = ask_tree(remembered || kept);
-  if (!answered && !remembered && !kept) return tl::unexpected(answered.error());
+  if (!answered && (kept_out_ || (!remembered && !kept))) return tl::unexpected(answered.error());
+  if (answered && enrolment_ && !enrolment_->secret.empty()) {
+    auto noted = keep_enrolment(*plan_.source.address, enrolment_->server);
+    if (!noted) return noted;
+  }
   std::string folder = plan_.settings.state;
   if (folder.empty()) folder = *base + "/" + to_text(answered ? *answered : *remembered);
   if (!plan_.source.address && is_within(real_folder(folder), plan_.source.folder)) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -14,6 +15,7 @@
 #include "fusefs/ebb/control_server.h"
 #include "fusefs/ebb/dialer.h"
 #include "fusefs/ebb/driver.h"
+#include "fusefs/ebb/enrolment.h"
 #include "fusefs/ebb/options.h"
 #include "fusefs/ebb/registry.h"
 #include "fusefs/ebb/source.h"
@@ -64,6 +66,8 @@ class MountDaemon {
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   Waker waker_;
+  std::optional<Enrolment> enrolment_;  // where the connection is encrypted
+  bool kept_out_ = false;               // the server lets this key in no more, or is not the one it was
   std::unique_ptr<Dialer> dialer_;
   KernelNotifier notifier_;
   std::string state_folder_;

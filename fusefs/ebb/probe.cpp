@@ -13,8 +13,8 @@ constexpr ClientId kProbeClient{1};
 
 class Probe {
  public:
-  explicit Probe(Dialer& dialer)
-      : connection_(proto::Role::client, proto::Limits{}, system_clock().now()) {
+  Probe(Dialer& dialer, const ProbeIdentity& identity)
+      : identity_(identity), connection_(proto::Role::client, proto::Limits{}, system_clock().now()) {
     dialer.dial(
         [this](Result<std::unique_ptr<proto::Stream>> stream) { dialed(std::move(stream)); });
   }
@@ -29,9 +29,11 @@ class Probe {
     hello.version_min = proto::kVersionMin;
     hello.version_max = proto::kVersionMax;
     // Refused on purpose, as a client of another tree: the refusal names the tree, and the server
-    // enrols nobody.
+    // opens nothing for it.
     hello.client = kProbeClient;
-    hello.client_name = "probe";
+    hello.client_name = identity_.host_name;
+    const auto proof = as_bytes(identity_.secret);
+    hello.proof.assign(proof.begin(), proof.end());
     hello.tree.bytes.fill(0xff);
     if (auto sent = connection_.send(0, hello); !sent) return end(tl::unexpected(sent.error()));
     stream_->start({.bytes = [this](ByteView bytes) { received(bytes); },
@@ -64,15 +66,17 @@ class Probe {
     if (!result) result = std::move(with);
   }
 
+  const ProbeIdentity identity_;
   proto::Connection connection_;
   std::unique_ptr<proto::Stream> stream_;
 };
 
 }  // namespace
 
-Result<TreeId> probe_tree(asio::io_context& io, Dialer& dialer, Duration limit) {
+Result<TreeId> probe_tree(asio::io_context& io, Dialer& dialer, Duration limit,
+                          const ProbeIdentity& identity) {
   const Time end = system_clock().now() + limit;
-  Probe probe(dialer);
+  Probe probe(dialer, identity);
   while (!probe.result && system_clock().now() < end) {
     io.run_one_for(std::chrono::milliseconds(50));
     if (io.stopped()) io.restart();

@@ -1,6 +1,5 @@
 #include "fusefs/ebb/source.h"
 
-#include <cerrno>
 #include <filesystem>
 
 namespace ebb::fusefs {
@@ -15,26 +14,18 @@ std::string absolute(std::string_view path) {
   return text;
 }
 
-tl::unexpected<Refusal> not_an_address(const Error& error) {
-  if (is_errno(error, EOPNOTSUPP)) {
-    return refuse("{}; use a Unix socket or, on this machine, ebb://localhost/ with -o insecure",
-                  error.detail);
-  }
-  return misused("source {}", error.detail);
-}
-
-Outcome<> check_address(const proto::Address& address, std::string_view text, bool insecure) {
+Outcome<> check_address(const proto::Address& address, bool insecure) {
+  const std::string text = proto::to_text(address);
   if (!address.subtree.empty()) {
     return refuse(
         "source {}: a part of a tree cannot be mounted by this version; mount the whole tree",
         text);
   }
-  if (address.kind == proto::Address::Kind::tcp && !(insecure && proto::is_loopback(address))) {
-    return refuse(
-        "source {}: encrypted connections are not there yet, and plain TCP goes to this machine "
-        "alone; "
-        "use ebb://localhost/ with -o insecure, or a Unix socket",
-        text);
+  if (address.kind == proto::Address::Kind::tcp && insecure && !proto::is_loopback(address)) {
+    return refuse("source {}: plain TCP goes to this machine alone; leave -o insecure out", text);
+  }
+  if (!address.invitation.empty() && insecure) {
+    return misused("source {}: an invitation is for an encrypted connection; leave -o insecure out", text);
   }
   return {};
 }
@@ -51,8 +42,8 @@ Outcome<Source> parse_source(std::string_view text, bool insecure) {
   if (!text.starts_with("ebb://") && !text.starts_with("unix:"))
     return Source{std::nullopt, absolute(text)};
   auto address = proto::parse_source(text);
-  if (!address) return not_an_address(address.error());
-  if (auto good = check_address(*address, text, insecure); !good)
+  if (!address) return misused("source {}", address.error().detail);
+  if (auto good = check_address(*address, insecure); !good)
     return tl::unexpected(good.error());
   if (address->kind == proto::Address::Kind::unix_socket) address->path = absolute(address->path);
   return Source{*address, {}};

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/file_io.h"
+#include "base/folder_lock.h"
 #include "fusefs/ebb/control.h"
 #include "fusefs/ebb/mounts.h"
 
@@ -33,23 +34,6 @@ Json read_sources(const std::string& base) {
   Json sources = Json::parse(read_text(base + "/sources"), nullptr, false);
   return sources.is_object() ? sources : Json::object();
 }
-
-/// Held while `sources` is read, changed and replaced.
-class SourcesLock {
- public:
-  explicit SourcesLock(const std::string& base)
-      : fd_(::open((base + "/sources.lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
-    if (fd_ >= 0) ::flock(fd_, LOCK_EX);
-  }
-  ~SourcesLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  SourcesLock(const SourcesLock&) = delete;
-  SourcesLock& operator=(const SourcesLock&) = delete;
-
- private:
-  int fd_;
-};
 
 Outcome<> make_folders(const std::string& folder) {
   const mode_t before = ::umask(077);
@@ -104,7 +88,7 @@ std::optional<TreeId> remembered_tree(const std::string& base, const std::string
 
 Outcome<> remember_tree(const std::string& base, const std::string& source, const TreeId& tree) {
   if (auto made = make_folders(base); !made) return made;
-  SourcesLock lock(base);
+  const FolderLock lock(base + "/sources.lock");
   Json sources = read_sources(base);
   const std::string key = bytes_to_json(source);
   if (sources.contains(key) && sources[key] == to_text(tree)) return {};

@@ -89,9 +89,12 @@ Result<Address> parse_source(std::string_view text) {
     return bad(text, "neither ebb://HOST nor unix:PATH");
   }
   std::string_view rest = text.substr(kScheme.size());
-  if (rest.find('#') != rest.npos) {
-    return fail_errno(EOPNOTSUPP, std::string(text.substr(0, text.find('#'))) +
-                                      ": invitations are not taken by this version");
+  std::string_view invitation;
+  if (const auto hash = rest.find('#'); hash != rest.npos) {
+    invitation = rest.substr(hash + 1);
+    rest = rest.substr(0, hash);
+    text = text.substr(0, text.find('#'));  // what is shown to people has no secret
+    if (invitation.empty()) return bad(text, "nothing behind #; an invitation is pasted whole");
   }
   const auto slash = rest.find('/');
   auto address = parse_host_and_port(text, rest.substr(0, slash));
@@ -99,6 +102,7 @@ Result<Address> parse_source(std::string_view text) {
   if (address->host.empty()) return bad(text, "no host");
   if (address->port == 0) return bad(text, "no port, which is a number from 1 to 65535");
   if (slash != rest.npos) address->subtree = without_slashes(rest.substr(slash));
+  address->invitation = invitation;
   return address;
 }
 

@@ -19,18 +19,18 @@ struct Address {
   std::uint16_t port = kDefaultPort;  // tcp; 0 = any free one (to listen)
   std::string path{};                 // unix_socket: of the socket
   std::string subtree{};              // of ebb://host/SUBTREE, without slashes at its ends
+  std::string invitation{};           // behind `#`: the server's fingerprint, a dot, a secret
 
   friend bool operator==(const Address&, const Address&) = default;
 };
 
 /// `ebb://HOST[:PORT]/[SUBTREE]` or `unix:PATH`; an IPv6 number in brackets.  EINVAL, or
-/// ENAMETOOLONG for the path of a socket, with a sentence as detail.  An invitation (`#` and a
-/// secret behind the address) is EOPNOTSUPP.
+/// ENAMETOOLONG for the path of a socket, with a sentence as detail.
 Result<Address> parse_source(std::string_view text);
 /// `HOST:PORT`, `HOST`, `:PORT`, `[V6]:PORT` or `unix:PATH`.
 Result<Address> parse_listen(std::string_view text);
 
-/// `ebb://HOST:PORT/SUBTREE` or `unix:PATH`.
+/// `ebb://HOST:PORT/SUBTREE` or `unix:PATH`: without the invitation, which is secret.
 std::string to_text(const Address& address);
 
 /// Whether nothing but this machine can be behind the address, as far as its text says: a Unix

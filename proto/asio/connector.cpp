@@ -20,6 +20,8 @@ struct Connector::State : std::enable_shared_from_this<State> {
   void start();
   void resolved(const asio::error_code& error, const tcp::resolver::results_type& found);
   void try_next();
+  void connected();
+  void shaken(const asio::error_code& error);
   void end(Result<std::unique_ptr<Stream>> result);
   void shut();
 
@@ -28,6 +30,7 @@ struct Connector::State : std::enable_shared_from_this<State> {
   Done done;
   tcp::resolver resolver;
   Socket socket;
+  std::unique_ptr<TlsStream> tls;
   asio::steady_timer timer;
   std::deque<Endpoint> endpoints;
   Error last;  // why the former one failed
@@ -57,7 +60,7 @@ void Connector::State::resolved(const asio::error_code& error,
   if (over) return;
   if (error) return end(tl::unexpected<Error>(to_error(error, to_text(address))));
   for (const auto& entry : found) {
-    if (options.loopback_only && !is_loopback(entry.endpoint().address())) {
+    if (!options.key && !is_loopback(entry.endpoint().address())) {
       last = fail_errno(EACCES, to_text(address) + " is not this machine").value();
     } else {
       endpoints.emplace_back(entry.endpoint());
@@ -81,10 +84,36 @@ void Connector::State::try_next() {
   close_on_exec(socket.native_handle());
   socket.async_connect(endpoint, [self = shared_from_this()](const asio::error_code& failure) {
     if (self->over) return;
-    if (!failure) return self->end(std::make_unique<Stream>(std::move(self->socket)));
+    if (!failure) return self->connected();
     self->last = to_error(failure, to_text(self->address));
     self->try_next();
   });
+}
+
+void Connector::State::connected() {
+  if (!options.key || address.kind != Address::Kind::tcp) {
+    return end(std::make_unique<Stream>(std::move(socket)));
+  }
+  prepare(socket);
+  tls = std::make_unique<TlsStream>(std::move(socket), options.key->context());
+  tls->async_handshake(TlsStream::client, [self = shared_from_this()](const asio::error_code& error) {
+    if (!self->over) self->shaken(error);
+  });
+}
+
+void Connector::State::shaken(const asio::error_code& error) {
+  if (error) {
+    return end(fail_errno(EPROTO, to_text(address) + ": no TLS with it (" + error.message() +
+                                      "); a server with --insecure is mounted with -o insecure"));
+  }
+  const auto shown = peer_fingerprint(*tls);
+  if (!shown) return end(pass(shown.error()));
+  if (*shown != options.server) {
+    return end(fail_errno(EKEYREJECTED,
+                          to_text(address) + ": the server shows another key than the one that was enrolled with; either "
+                          "it was set up anew, then ask its owner for a new invitation, or somebody stands in between"));
+  }
+  end(std::make_unique<Stream>(std::move(tls)));
 }
 
 void Connector::State::end(Result<std::unique_ptr<Stream>> result) {
@@ -100,6 +129,7 @@ void Connector::State::shut() {
   resolver.cancel();
   asio::error_code ignored;
   socket.close(ignored);
+  if (tls) tls->next_layer().close(ignored);
 }
 
 Connector::Connector(asio::io_context& io, const Address& address, ConnectOptions options,

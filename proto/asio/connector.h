@@ -16,9 +16,10 @@ namespace ebb::proto {
 struct ConnectOptions {
   /// For looking up the name and all attempts together; then ETIMEDOUT.
   Duration timeout = std::chrono::seconds(10);
-  /// Plain TCP: refuses every address that is another machine's (EACCES), what a name means
-  /// included.
-  bool loopback_only = true;
+  /// TLS with this key, to a server that has `server`'s; else EKEYREJECTED.  None: plain TCP, which refuses every
+  /// address that is another machine's (EACCES), what a name means included.  Unix sockets are as they are.
+  std::shared_ptr<TlsKey> key{};
+  Fingerprint server{};
 };
 
 /// One attempt to connect, begun by its construction, on the io_context's thread.  Destroying it

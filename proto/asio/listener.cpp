@@ -1,6 +1,7 @@
 #include "proto/asio/listener.h"
 
 #include <list>
+#include <set>
 
 #include <asio/basic_socket_acceptor.hpp>
 #include <asio/ip/v6_only.hpp>
@@ -22,6 +23,11 @@ using Local = asio::local::stream_protocol;
 
 /// How long to wait when the process has no descriptor left for a client.
 constexpr auto kPauseWhenFull = std::chrono::milliseconds(100);
+
+/// TLS handshakes under way: descriptors and memory of peers of whom nothing is known.  More are hung up on.
+constexpr std::size_t kGreetingsMax = 128;
+/// How long one may take.
+constexpr auto kGreetingTimeout = std::chrono::seconds(10);
 
 /// The file that a bound socket is, so that somebody else's is not unlinked.
 struct FileMark {
@@ -45,6 +51,19 @@ bool somebody_answers(asio::io_context& io, const std::string& path) {
 }  // namespace
 
 struct Listener::State : std::enable_shared_from_this<State> {
+  /// A TLS handshake under way.
+  struct Greeting {
+    Greeting(Socket socket, asio::ssl::context& context)
+        : tls(std::make_unique<TlsStream>(std::move(socket), context)), timer(tls->get_executor()) {}
+    void close() {
+      asio::error_code ignored;
+      if (tls) tls->next_layer().close(ignored);
+      timer.cancel();
+    }
+    std::unique_ptr<TlsStream> tls;
+    asio::steady_timer timer;
+  };
+
   struct Door {
     explicit Door(asio::io_context& io) : acceptor(io), timer(io) {}
     Acceptor acceptor;
@@ -60,6 +79,8 @@ struct Listener::State : std::enable_shared_from_this<State> {
   Result<> clear_the_way();
   void accept(Door& door);
   void on_accept(Door& door, const asio::error_code& error, Socket socket);
+  void greet(Socket socket);
+  void greeted(const std::shared_ptr<Greeting>& greeting, const asio::error_code& error);
   void pause(Door& door);
   void stop();
 
@@ -68,6 +89,7 @@ struct Listener::State : std::enable_shared_from_this<State> {
   const ListenOptions options;
   Accepted accepted;
   std::list<Door> doors;  // one for each address; handlers refer to them
+  std::set<std::shared_ptr<Greeting>> greetings;
   FileMark file;
   bool stopped = false;
 };
@@ -93,7 +115,7 @@ Result<> Listener::State::open_tcp() {
 }
 
 Result<> Listener::State::open_tcp_at(tcp::endpoint endpoint) {
-  if (options.loopback_only && !is_loopback(endpoint.address())) {
+  if (!options.key && !is_loopback(endpoint.address())) {
     return fail_errno(EACCES,
                       to_text(address) + " is not loopback, and plain TCP is for loopback alone");
   }
@@ -163,13 +185,42 @@ void Listener::State::on_accept(Door& door, const asio::error_code& error, Socke
     log_warn("{}: cannot take a client now: {}", to_text(address), error.message());
     return pause(door);
   }
-  if (may_connect(socket)) {
+  if (options.key && address.kind == Address::Kind::tcp) {
+    greet(std::move(socket));
+  } else if (may_connect(socket)) {
     const auto tell = accepted;  // the owner may destroy the Listener inside the call
     tell(std::make_unique<Stream>(std::move(socket)));
   } else {
     log_warn("{}: refused {}", to_text(address), describe_peer(socket));
   }
   if (!stopped) accept(door);
+}
+
+void Listener::State::greet(Socket socket) {
+  if (greetings.size() >= kGreetingsMax) {
+    return log_warn("{}: too many begin at once, {} is hung up on", to_text(address),
+                    describe_peer(socket));
+  }
+  prepare(socket);
+  const auto greeting = std::make_shared<Greeting>(std::move(socket), options.key->context());
+  greetings.insert(greeting);
+  greeting->timer.expires_after(kGreetingTimeout);
+  greeting->timer.async_wait([greeting](const asio::error_code& error) {
+    if (!error) greeting->close();
+  });
+  greeting->tls->async_handshake(
+      TlsStream::server, [self = shared_from_this(), greeting](const asio::error_code& error) {
+        if (!self->stopped) self->greeted(greeting, error);
+      });
+}
+
+void Listener::State::greeted(const std::shared_ptr<Greeting>& greeting,
+                              const asio::error_code& error) {
+  greetings.erase(greeting);
+  greeting->timer.cancel();
+  if (error) return log_debug("{}: no TLS: {}", to_text(address), error.message());
+  const auto tell = accepted;
+  tell(std::make_unique<Stream>(std::move(greeting->tls)));
 }
 
 void Listener::State::pause(Door& door) {
@@ -182,6 +233,8 @@ void Listener::State::pause(Door& door) {
 void Listener::State::stop() {
   stopped = true;
   accepted = {};
+  for (const auto& greeting : greetings) greeting->close();
+  greetings.clear();
   for (Door& door : doors) {
     asio::error_code ignored;
     door.acceptor.close(ignored);

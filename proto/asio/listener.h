@@ -13,8 +13,8 @@
 namespace ebb::proto {
 
 struct ListenOptions {
-  /// Plain TCP: refuses every address that another machine could reach.
-  bool loopback_only = true;
+  /// TLS with this key for TCP.  None: plain TCP, which refuses every address that another machine could reach.
+  std::shared_ptr<TlsKey> key{};
 };
 
 /// All calls, and the callback, on the io_context's thread.
@@ -27,8 +27,8 @@ class Listener {
 
   /// Listens on every address that the host means; a name is looked up, which may take a while. The
   /// OS's error with the address as detail; EADDRINUSE where somebody answers already, EEXIST where
-  /// something that is no socket stands at the path, EACCES for an address that loopback_only
-  /// forbids. `accepted` may destroy the Listener.
+  /// something that is no socket stands at the path, EACCES for an address that plain TCP
+  /// may not have. `accepted` may destroy the Listener.
   static Result<std::unique_ptr<Listener>> open(asio::io_context& io, const Address& address,
                                                 ListenOptions options, Accepted accepted);
   ~Listener();

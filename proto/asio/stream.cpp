@@ -14,9 +14,18 @@ namespace ebb::proto {
 /// is gone or has been told of the end.
 struct Stream::State : std::enable_shared_from_this<State> {
   explicit State(Socket s)
-      : socket(std::move(s)), timer(socket.get_executor()), peer(describe_peer(socket)) {}
+      : plain(std::move(s)), timer(plain.get_executor()), peer(describe_peer(plain)) {}
+  explicit State(std::unique_ptr<TlsStream> t)
+      : tls(std::move(t)),
+        plain(tls->get_executor()),
+        timer(plain.get_executor()),
+        peer(describe_peer(tls->next_layer())) {
+    if (auto key = peer_fingerprint(*tls)) peer_key = *key;
+  }
 
+  Socket& socket() { return tls ? tls->next_layer() : plain; }
   void read();
+  void write();
   void on_read(const asio::error_code& error, std::size_t n);
   void pump_later();
   void pump();
@@ -25,12 +34,15 @@ struct Stream::State : std::enable_shared_from_this<State> {
   void end(Error reason);
   void shut();
 
-  Socket socket;
+  std::unique_ptr<TlsStream> tls;  // else `plain` it is
+  Socket plain;
   asio::steady_timer timer;
   const std::string peer;
+  std::optional<Fingerprint> peer_key;
   StreamEvents events;
   Bytes input;
   std::vector<Bytes> output;  // in flight
+  Bytes joined;               // the same in one piece: TLS makes a record of each piece
   bool started = false;
   bool pumping = false;  // pump() is posted
   bool writing = false;
@@ -43,22 +55,28 @@ struct Stream::State : std::enable_shared_from_this<State> {
 };
 
 void Stream::State::read() {
-  socket.async_read_some(asio::buffer(input),
-                         [self = shared_from_this()](const asio::error_code& error, std::size_t n) {
-                           self->on_read(error, n);
-                         });
+  auto done = [self = shared_from_this()](const asio::error_code& error, std::size_t n) {
+    self->on_read(error, n);
+  };
+  if (tls) return tls->async_read_some(asio::buffer(input), std::move(done));
+  plain.async_read_some(asio::buffer(input), std::move(done));
+}
+
+/// An end without TLS's goodbye is one all the same: every message says how long it is.
+static bool is_end(const asio::error_code& error) {
+  return error == asio::error::eof || error == asio::ssl::error::stream_truncated;
 }
 
 void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
   if (ended) return;
   if (error) {
-    if (finishing && (error != asio::error::eof || sent_all)) return end(*finishing);
+    if (finishing && (!is_end(error) || sent_all)) return end(*finishing);
     // The other side has closed its half while we still say our last words.
     if (finishing) {
       hung_up = true;
       return;
     }
-    if (error == asio::error::eof) return end({Errc::lost, peer + " hung up"});
+    if (is_end(error)) return end({Errc::lost, peer + " hung up"});
     return end(to_error(error, peer));
   }
   bytes_in += n;
@@ -73,7 +91,7 @@ void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
 void Stream::State::pump_later() {
   if (ended || !started || pumping || writing) return;
   pumping = true;
-  asio::post(socket.get_executor(), [self = shared_from_this()] {
+  asio::post(plain.get_executor(), [self = shared_from_this()] {
     self->pumping = false;
     self->pump();
   });
@@ -92,13 +110,23 @@ void Stream::State::pump() {
     output.push_back(std::move(some));
   }
   if (output.empty()) return finish_output();
-  std::vector<asio::const_buffer> buffers;
-  for (const Bytes& bytes : output) buffers.push_back(asio::buffer(bytes));
   writing = true;
-  asio::async_write(socket, buffers,
-                    [self = shared_from_this()](const asio::error_code& error, std::size_t n) {
-                      self->on_written(error, n);
-                    });
+  write();
+}
+
+void Stream::State::write() {
+  auto done = [self = shared_from_this()](const asio::error_code& error, std::size_t n) {
+    self->on_written(error, n);
+  };
+  if (!tls) {
+    std::vector<asio::const_buffer> buffers;
+    for (const Bytes& bytes : output) buffers.push_back(asio::buffer(bytes));
+    return asio::async_write(plain, buffers, std::move(done));
+  }
+  if (output.size() == 1) return asio::async_write(*tls, asio::buffer(output[0]), std::move(done));
+  joined.clear();
+  for (const Bytes& bytes : output) joined.insert(joined.end(), bytes.begin(), bytes.end());
+  asio::async_write(*tls, asio::buffer(joined), std::move(done));
 }
 
 void Stream::State::on_written(const asio::error_code& error, std::size_t n) {
@@ -115,7 +143,7 @@ void Stream::State::finish_output() {
   if (hung_up) return end(*finishing);
   sent_all = true;
   asio::error_code ignored;
-  socket.shutdown(Socket::shutdown_send, ignored);
+  socket().shutdown(Socket::shutdown_send, ignored);
 }
 
 void Stream::State::end(Error reason) {
@@ -129,11 +157,15 @@ void Stream::State::shut() {
   events = {};
   timer.cancel();
   asio::error_code ignored;
-  socket.close(ignored);
+  socket().close(ignored);
 }
 
 Stream::Stream(Socket socket) : state_(std::make_shared<State>(std::move(socket))) {
-  prepare(state_->socket);
+  prepare(state_->plain);
+}
+
+Stream::Stream(std::unique_ptr<TlsStream> tls) : state_(std::make_shared<State>(std::move(tls))) {
+  prepare(state_->socket());
 }
 
 Stream::~Stream() {
@@ -166,6 +198,9 @@ void Stream::finish(Error reason, Duration timeout) {
 
 const std::string& Stream::peer() const {
   return state_->peer;
+}
+const std::optional<Fingerprint>& Stream::peer_key() const {
+  return state_->peer_key;
 }
 std::uint64_t Stream::bytes_in() const {
   return state_->bytes_in;

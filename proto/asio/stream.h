@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "proto/asio/socket.h"
+#include "proto/asio/tls.h"
 
 namespace ebb::proto {
 
@@ -35,6 +37,8 @@ class Stream {
   static constexpr Duration kFinishTimeout = std::chrono::seconds(5);
 
   explicit Stream(Socket socket);
+  /// After the TLS handshake.
+  explicit Stream(std::unique_ptr<TlsStream> tls);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -49,6 +53,8 @@ class Stream {
 
   /// For people.
   const std::string& peer() const;
+  /// Whose key the other side has; none where there is no TLS.
+  const std::optional<Fingerprint>& peer_key() const;
   std::uint64_t bytes_in() const;
   std::uint64_t bytes_out() const;
 

@@ -131,7 +131,7 @@ Result<std::shared_ptr<Mutation>> Service::Impl::mutation_of(const Peer& peer,
   }
   if (intent.deed != Deed::set_attributes && intent.deed != Deed::land_new) intent.bits = 0;
   if (!intent.operation) return fail(Errc::bad_request, "an operation needs an id");
-  if (options.read_only) return fail(Errc::read_only);
+  if (peer.read_only) return fail(Errc::read_only);
   return out;
 }
 

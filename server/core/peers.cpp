@@ -109,6 +109,7 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
   out.sequence = durable;
   out.read_only = options.read_only;
   const auto refused = [&](Errc code, std::string sentence) {
+    if (code == Errc::not_enrolled) out = {};
     out.code = code;
     out.sentence = std::move(sentence);
     (void)peer.connection.send(0, out);
@@ -122,11 +123,18 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
   if (!hello.client || hello.client.value > kClientIdMax || !good_client_name(hello.client_name)) {
     return refused(Errc::bad_request, "a client needs an id below 2^56 and a name in [A-Za-z0-9-]");
   }
+  Admission admission{hello.client_name, false};
+  if (peer.admit) {
+    auto admitted = peer.admit(hello, receipts->name(hello.client));
+    if (!admitted) return refused(Errc::not_enrolled, admitted.error().detail);
+    admission = std::move(*admitted);
+  }
+  peer.read_only = out.read_only = options.read_only || admission.read_only;
   if (hello.tree && hello.tree != out.tree) {
     return refused(Errc::other_tree, "this address serves another tree");
   }
   store::Transaction tx(*store);
-  auto noted = receipts->note_name(tx, hello.client, hello.client_name);
+  auto noted = receipts->note_name(tx, hello.client, admission.name);
   if (noted) noted = tx.commit();
   if (!noted) return refused(Errc::io, noted.error().message());
   out.version = std::min(proto::kVersionMax, hello.version_max);
@@ -134,7 +142,7 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
       std::clamp(hello.packet_max, proto::kPacketMaxAtFirst, options.limits.packet_max);
   out.continues = hello.tree == out.tree && in_history(hello.epoch, hello.sequence);
   peer.client = hello.client;
-  peer.name = hello.client_name;
+  peer.name = admission.name;
   peer.shaken = true;
   (void)peer.connection.send(0, out);
   peer.connection.agree(out.packet_max);

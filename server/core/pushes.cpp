@@ -244,6 +244,7 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
   if (session_taken(peer, session)) {
     return refuse(peer, session, {Errc::bad_request, "the session is in use"});
   }
+  if (peer.read_only) return refused({Errc::read_only, ""});
   if (peer.pushes.size() >= kPushesMax) return refused({Errc::busy, "too many pushes at once"});
   auto known = receipts->find(peer.client, init.operation.id);
   if (!known) return refused(known.error());

@@ -16,11 +16,12 @@ Result<std::unique_ptr<Service>> Service::open(ServiceSeams seams, ServiceOption
   return std::unique_ptr<Service>(new Service(std::move(impl)));
 }
 
-PeerId Service::connected(std::string from) {
+PeerId Service::connected(std::string from, Admit admit) {
   auto& all = impl_->peers;
   const PeerId id = impl_->next_peer++;
   const Time now = impl_->seams.clock.now();
   all.emplace(id, std::make_unique<Peer>(id, std::move(from), impl_->options.limits, now));
+  all[id]->admit = std::move(admit);
   if (all.size() > kPeersMax) {
     impl_->close(*all[id], proto::Errc::too_much, "too many connections");
     impl_->settle();

@@ -37,6 +37,16 @@ struct ServiceSeams {
 /// One connection, as the driver knows it.
 using PeerId = std::uint32_t;
 
+/// As whom a peer is let in.
+struct Admission {
+  std::string name;
+  bool read_only = false;
+};
+/// Asked at a peer's handshake; `known_as` is the name under which the client's id was seen before,
+/// if it was.  An error is the refusal, and the peer learns nothing else.
+using Admit = std::function<Result<Admission>(const proto::VersionHandshake& hello,
+                                              const std::string& known_as)>;
+
 struct PeerStatus {
   PeerId id = 0;
   ClientId client;
@@ -85,7 +95,8 @@ class Service {
   /// and does nothing.
   ~Service();
 
-  PeerId connected(std::string from);
+  /// Without `admit` the peer is let in as who it says it is.
+  PeerId connected(std::string from, Admit admit = {});
   void received(PeerId peer, ByteView bytes);
   /// The link is gone.  What was under way is dropped or, once landing has begun, finished.
   void disconnected(PeerId peer);

@@ -173,7 +173,9 @@ struct Peer {
   PeerId id;
   std::string from;
   proto::Connection connection;
+  Admit admit;
   bool shaken = false;
+  bool read_only = false;
   bool closing = false;
   ClientId client;
   std::string name;

@@ -21,15 +21,24 @@ struct Command {
   std::string history_max;  // a size; empty: as the service has it
   std::string client;       // undo: whose changes
   std::string since;        // a time
+  std::string host;         // invite: NAME[:PORT] under which clients reach the server
+  std::string expires;      // invite: in 90s, 15m, 2h, 3d
+  std::string name;         // revoke: of the client
 };
 
 int serve(const Command& command, std::ostream& out, std::ostream& err);
 int show_status(const Command& command, std::ostream& out, std::ostream& err);
 int undo(const Command& command, std::ostream& out, std::ostream& err);
+int invite(const Command& command, std::ostream& out, std::ostream& err);
+int show_clients(const Command& command, std::ostream& out, std::ostream& err);
+int revoke(const Command& command, std::ostream& out, std::ostream& err);
 int check(const Command& command, std::ostream& out, std::ostream& err);
 
 std::string state_folder(const Command& command);
 /// In the state folder: a line of JSON for whoever connects.
 std::string control_path(const Command& command);
+/// In the state folder: the server's key, and the TCP address that it listens on with TLS.
+std::string key_path(const std::string& state);
+std::string listening_path(const std::string& state);
 
 }  // namespace ebb::server

@@ -97,6 +97,10 @@ struct ControlSocket::State : std::enable_shared_from_this<State> {
     const auto request = nlohmann::json::parse(line, nullptr, false);
     const bool asks = request.is_object() && request.contains("do");
     if (!asks) return answer(socket, describe(*host));
+    if (request["do"] == "revoke") {
+      host->drop_revoked();
+      return answer(socket, to_line({{"done", true}}));
+    }
     const bool undo = request["do"] == "undo" && request.contains("client") &&
                       request["client"].is_string() && request.contains("since") &&
                       request["since"].is_number_integer();

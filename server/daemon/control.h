@@ -1,6 +1,7 @@
 // The control socket in the state folder: whoever may connect sends one line of JSON, or nothing,
 // and gets one line of JSON.  Without a request: what the server does.  {"do": "undo", "client":
-// NAME, "since": NANOSECONDS}: what the undo has done.
+// NAME, "since": NANOSECONDS}: what the undo has done.  {"do": "revoke"}: who is enrolled no more is
+// hung up on.
 #pragma once
 
 #include <memory>

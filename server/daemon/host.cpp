@@ -1,5 +1,7 @@
 #include "server/daemon/host.h"
 
+#include <set>
+
 #include <asio/post.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/errors.h"
+#include "server/daemon/roster.h"
 
 namespace ebb::server {
 
@@ -74,13 +77,41 @@ void Host::wait_for_notices() {
 }
 
 void Host::admit(std::unique_ptr<proto::Stream> stream) {
-  const PeerId peer = service_->connected(stream->peer());
+  const PeerId peer = service_->connected(stream->peer(), admission_of(*stream));
   auto& kept = *streams_.emplace(peer, std::move(stream)).first->second;
   kept.start({[this, peer](ByteView in) { bytes(peer, in); },
               [this, peer] { return service_->next_output(peer); },
               [this, peer](Error why) { closed(peer, why); }});
   if (service_->wants_close(peer)) wake(peer);
   set_timer();
+}
+
+/// A Unix socket has let in its own user alone, and plain TCP is there because somebody said so.
+Admit Host::admission_of(const proto::Stream& stream) const {
+  const auto& key = stream.peer_key();
+  if (!key) return {};
+  return [key = proto::to_text(*key), roster = Roster(options_.state)](
+             const proto::VersionHandshake& hello, const std::string& known_as) {
+    const std::string secret(reinterpret_cast<const char*>(hello.proof.data()), hello.proof.size());
+    return roster.admit(key, secret, hello.client_name, known_as, system_clock().wall());
+  };
+}
+
+void Host::drop_revoked() {
+  const auto clients = Roster(options_.state).clients();
+  std::set<std::string> keys;
+  if (clients) {
+    for (const auto& client : *clients) keys.insert(client.key);
+  }
+  std::vector<PeerId> gone;
+  for (const auto& [peer, stream] : streams_) {
+    if (stream->peer_key() && keys.count(proto::to_text(*stream->peer_key())) == 0)
+      gone.push_back(peer);
+  }
+  for (const PeerId peer : gone) {
+    streams_.erase(peer);
+    service_->disconnected(peer);
+  }
 }
 
 void Host::hang_up() {

@@ -44,11 +44,15 @@ class Host {
     service_->undo(client, since, std::move(then));
   }
 
+  /// Hangs up on clients that are enrolled no more.
+  void drop_revoked();
+
   const Service& service() const { return *service_; }
   const HostOptions& options() const { return options_; }
 
  private:
   Host(asio::io_context& io, HostOptions options);
+  Admit admission_of(const proto::Stream& stream) const;
   void bytes(PeerId peer, ByteView in);
   void closed(PeerId peer, const Error& why);
   void wake(PeerId peer);

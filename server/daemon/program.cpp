@@ -67,6 +67,19 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
   undoing->add_option("--since", command.since, "2h, 2026-11-28T05:12:01Z, @SECONDS")->required();
   undoing->add_flag("--json", command.json, "one JSON object");
 
+  auto* inviting = app.add_subcommand("invite", "print a link with which one client enrols");
+  add_tree(*inviting, command);
+  inviting->add_option("--host", command.host, "NAME[:PORT] under which the client reaches this server");
+  inviting->add_flag("--read-only", command.read_only, "the client may change nothing");
+  inviting->add_option("--expires", command.expires, "how long the link is good: 90s, 15m, 2h, 3d")
+      ->default_str("7d");
+  auto* listing = app.add_subcommand("clients", "list the enrolled clients, the name first");
+  add_tree(*listing, command);
+  listing->add_flag("--json", command.json, "one JSON object a line");
+  auto* revoking = app.add_subcommand("revoke", "let a client in no more");
+  add_tree(*revoking, command);
+  revoking->add_option("NAME", command.name, "as clients shows it")->required();
+
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   try {
     app.parse(reversed);
@@ -78,6 +91,9 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
   }
   log_open(command.verbose ? LogLevel::debug : LogLevel::warn, "");
   if (serving->parsed()) return serve(command, out, err);
+  if (inviting->parsed()) return invite(command, out, err);
+  if (listing->parsed()) return show_clients(command, out, err);
+  if (revoking->parsed()) return revoke(command, out, err);
   if (undoing->parsed()) return undo(command, out, err);
   if (showing->parsed()) return show_status(command, out, err);
   return check(command, out, err);

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/file_io.h"
 #include "proto/asio/listener.h"
 #include "server/daemon/commands.h"
 #include "server/daemon/control.h"
@@ -60,21 +61,24 @@ std::string objection(const std::string& root) {
 }
 
 std::string objection(const proto::Address& address, bool insecure) {
-  if (address.kind != proto::Address::Kind::tcp) return "";
-  const std::string text = proto::to_text(address);
-  if (!proto::is_loopback(address)) {
-    return fmt::format(
-        "cannot listen on {}: TCP is not encrypted, so only loopback addresses and "
-        "Unix sockets are served; use unix:PATH, or a tunnel to one",
-        text);
+  if (address.kind != proto::Address::Kind::tcp || !insecure || proto::is_loopback(address))
+    return "";
+  return fmt::format(
+      "cannot listen on {}: with --insecure TCP is not encrypted, so only loopback addresses are served; "
+      "leave --insecure out",
+      proto::to_text(address));
+}
+
+/// For `ebbd invite`: where clients reach this server.
+Result<> note_listening(const std::string& state,
+                        const std::vector<std::unique_ptr<proto::Listener>>& listeners) {
+  for (const auto& listener : listeners) {
+    const auto& address = listener->address();
+    if (address.kind != proto::Address::Kind::tcp) continue;
+    const std::string text = fmt::format("{}\n{}\n", address.host, address.port);
+    return replace_file(system_file_io(), listening_path(state), as_bytes(text));
   }
-  if (!insecure) {
-    return fmt::format(
-        "cannot listen on {}: plain TCP lets every user of this machine in; "
-        "say --insecure if that is meant, or use unix:PATH",
-        text);
-  }
-  return "";
+  return {};
 }
 
 std::string explain(const Command& command, const Error& error) {
@@ -91,6 +95,14 @@ std::string state_folder(const Command& command) {
   return command.state.empty() ? command.root + "/" + kOwnFolder : command.state;
 }
 
+std::string key_path(const std::string& state) {
+  return state + "/key.pem";
+}
+
+std::string listening_path(const std::string& state) {
+  return state + "/listening";
+}
+
 int serve(const Command& given, std::ostream& out, std::ostream& err) {
   Command command = given;
   if (auto no = objection(command.root); !no.empty()) return failed(err, no);
@@ -98,7 +110,10 @@ int serve(const Command& given, std::ostream& out, std::ostream& err) {
     command.root = whole;
     ::free(whole);  // realpath's
   }
-  if (command.listen.empty()) command.listen = {"unix:" + command.root + "/.ebbd/socket"};
+  if (command.listen.empty()) {
+    command.listen = {"unix:" + command.root + "/.ebbd/socket",
+                      fmt::format("{}:{}", command.insecure ? "127.0.0.1" : "", proto::kDefaultPort)};
+  }
   std::vector<proto::Address> addresses;
   for (const auto& text : command.listen) {
     auto address = proto::parse_listen(text);
@@ -115,14 +130,23 @@ int serve(const Command& given, std::ostream& out, std::ostream& err) {
     options.history_max = parse_size(command.history_max).value_or(0);
   auto host = Host::open(io, std::move(options));
   if (!host) return failed(err, explain(command, host.error()));
+  const std::string state = (*host)->options().state;
+  auto key = proto::TlsKey::load_or_make(key_path(state));
+  if (!key) return failed(err, "cannot use the server's key: " + key.error().message());
+  proto::ListenOptions how;
+  if (!command.insecure) how.key = *key;
   std::vector<std::unique_ptr<proto::Listener>> listeners;
   for (const auto& address : addresses) {
     auto listener = proto::Listener::open(
-        io, address, {}, [raw = host->get()](std::unique_ptr<proto::Stream> stream) {
+        io, address, how, [raw = host->get()](std::unique_ptr<proto::Stream> stream) {
           raw->admit(std::move(stream));
         });
     if (!listener) return failed(err, "cannot listen: " + listener.error().message());
     listeners.push_back(std::move(*listener));
+  }
+  if (!command.insecure) {
+    if (auto noted = note_listening(state, listeners); !noted)
+      return failed(err, "cannot note the address: " + noted.error().message());
   }
   auto control = ControlSocket::open(io, control_path(command), **host);
   if (!control) return failed(err, "cannot open the control socket: " + control.error().message());

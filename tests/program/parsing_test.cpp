@@ -65,6 +65,9 @@ TEST(Sources, are_addresses_or_folders) {
   EXPECT_EQ(parse_source("unix:/a/../b.sock", false)->text(), "unix:/b.sock");
   EXPECT_EQ(parse_source("/srv//tree/", false)->text(), "/srv/tree");
   EXPECT_FALSE(parse_source("/srv/tree", false)->address);
+  const auto invited = parse_source("ebb://example.org/#print.secret", false);
+  EXPECT_EQ(invited->address->invitation, "print.secret");
+  EXPECT_EQ(invited->text(), "ebb://example.org:11000/") << "a secret is not shown";
 }
 
 TEST(Sources, that_cannot_be_are_one_line) {
@@ -74,14 +77,13 @@ TEST(Sources, that_cannot_be_are_one_line) {
                                                        {"unix:", kUsage},
                                                        {"ebb://example.org/", kFailed},
                                                        {"ebb://localhost/part", kFailed},
-                                                       {"ebb://localhost/#secret", kFailed}};
+                                                       {"ebb://localhost/#secret", kUsage}};
   for (const auto& [text, code] : wrong) {
     const auto source = parse_source(text, true);
     ASSERT_FALSE(source) << text;
     EXPECT_EQ(source.error().exit_code, code) << text;
     EXPECT_EQ(source.error().line.find("secret"), std::string::npos) << "a secret is not printed";
   }
-  EXPECT_FALSE(parse_source("ebb://localhost/", false)) << "plain TCP has to be asked for";
 }
 
 TEST(MountTable, lines_are_read_with_their_escapes) {

@@ -84,11 +84,15 @@ TEST(Address, BadSourcesAreRefusedWithASentence) {
   EXPECT_TRUE(parse_source("unix:/" + std::string(106, 'p')));
 }
 
-TEST(Address, AnInvitationIsRefusedWithoutShowingItsSecret) {
-  const auto got = parse_source("ebb://host:11000/#secret");
-  ASSERT_FALSE(got);
-  EXPECT_TRUE(is_errno(got.error(), EOPNOTSUPP));
-  EXPECT_EQ(got.error().message().find("secret"), std::string::npos);
+TEST(Address, AnInvitationIsTakenAndNeverShown) {
+  const auto got = parse_source("ebb://host:11000/#print.secret");
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->invitation, "print.secret");
+  EXPECT_EQ(to_text(*got), "ebb://host:11000/");
+  const auto bad = parse_source("ebb://host:x/#secret");
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().message().find("secret"), std::string::npos);
+  EXPECT_FALSE(parse_source("ebb://host/#"));
 }
 
 TEST(Address, ListenAddressesAreTaken) {

@@ -76,7 +76,7 @@ TEST(Listening, ANameMayMeanSeveralAddresses) {
 TEST(Listening, PlainTcpIsForThisMachineAlone) {
   EXPECT_EQ(open_error(loopback(0, "0.0.0.0")), EACCES);
   EXPECT_EQ(open_error(loopback(0, "")), EACCES);
-  EXPECT_EQ(open_error(loopback(0, "0.0.0.0"), {.loopback_only = false}), 0);
+  EXPECT_EQ(open_error(loopback(0, "0.0.0.0"), {.key = a_key()}), 0);
   asio::io_context io;
   EXPECT_EQ(Attempt(io, loopback(9, "192.0.2.1")).error(io), EACCES);
 }
@@ -89,7 +89,7 @@ TEST(Listening, AnAddressInUseIsRefused) {
 }
 
 TEST(Listening, AnAddressThatIsNotOursIsRefused) {
-  EXPECT_EQ(open_error(loopback(0, "192.0.2.1"), {.loopback_only = false}), EADDRNOTAVAIL);
+  EXPECT_EQ(open_error(loopback(0, "192.0.2.1"), {.key = a_key()}), EADDRNOTAVAIL);
 }
 
 // ---- Unix sockets

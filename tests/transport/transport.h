@@ -55,6 +55,14 @@ class TempFolder {
   std::string path_;
 };
 
+/// A key of the test's own.
+inline std::shared_ptr<TlsKey> a_key(const std::string& name = "key") {
+  static const TempFolder folder;
+  auto key = TlsKey::load_or_make(folder.socket(name).path);
+  if (!key) ADD_FAILURE() << key.error().message();
+  return key ? *key : nullptr;
+}
+
 inline Address loopback(std::uint16_t port = 0, const std::string& host = "127.0.0.1") {
   Address a;
   a.host = host;

@@ -1,0 +1,185 @@
+#include "server/daemon/roster.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include "base/file_io.h"
+#include "base/folder_lock.h"
+#include "proto/errors.h"
+
+namespace ebb::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kSecretBytes = 32;
+constexpr std::size_t kClientsMax = 10'000;
+constexpr std::size_t kInvitationsMax = 1000;
+constexpr std::size_t kNameMax = 64;
+
+std::string path_of(const std::string& folder) {
+  return folder + "/roster.json";
+}
+
+std::string hex(const std::uint8_t* bytes, std::size_t size) {
+  std::string text;
+  for (std::size_t i = 0; i < size; ++i) text += fmt::format("{:02x}", bytes[i]);
+  return text;
+}
+
+std::string hash_of(const std::string& secret) {
+  const auto hash = sha256(as_bytes(secret));
+  return hex(hash.data(), hash.size());
+}
+
+bool well_formed(const json& all) {
+  if (!all.is_object() || !all.contains("clients") || !all.contains("invitations")) return false;
+  const auto good_client = [](const json& c) {
+    return c.is_object() && c.value("name", json()).is_string() && c.value("key", json()).is_string() &&
+           c.value("read_only", json()).is_boolean() && c.value("since", json()).is_number_integer();
+  };
+  const auto good_invitation = [](const json& i) {
+    return i.is_object() && i.value("hash", json()).is_string() &&
+           i.value("read_only", json()).is_boolean() && i.value("expires", json()).is_number_integer();
+  };
+  const json& clients = all["clients"];
+  const json& open = all["invitations"];
+  return clients.is_array() && open.is_array() &&
+         std::all_of(clients.begin(), clients.end(), good_client) &&
+         std::all_of(open.begin(), open.end(), good_invitation);
+}
+
+Result<json> read(const std::string& folder) {
+  const std::string path = path_of(folder);
+  auto there = system_file_io().exists(path);
+  if (!there) return pass(there.error());
+  if (!*there) return json{{"clients", json::array()}, {"invitations", json::array()}};
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  auto all = json::parse(text.str(), nullptr, false);
+  if (!well_formed(all)) return fail_errno(EINVAL, path + ": damaged; put an older one in its place, or enrol anew");
+  return all;
+}
+
+Result<> write(const std::string& folder, const json& all) {
+  return replace_file(system_file_io(), path_of(folder), as_bytes(all.dump(1) + "\n"));
+}
+
+EnrolledClient client_of(const json& c) {
+  return {c["name"], c["key"], c["read_only"], c["since"]};
+}
+
+bool same(const std::string& a, const std::string& b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+json* find(json& list, const char* field, const std::string& value) {
+  for (auto& entry : list) {
+    if (same(entry[field], value)) return &entry;
+  }
+  return nullptr;
+}
+
+void drop_expired(json& all, WallNs now) {
+  json kept = json::array();
+  for (auto& open : all["invitations"]) {
+    if (open["expires"].get<WallNs>() > now) kept.push_back(std::move(open));
+  }
+  all["invitations"] = std::move(kept);
+}
+
+/// `wanted`, or with a number behind it where another client has it.
+std::string free_name(json& clients, const std::string& wanted) {
+  const std::string stem = wanted.empty() ? "client" : wanted.substr(0, kNameMax - 6);
+  std::string name = stem;
+  for (int n = 2; find(clients, "name", name) != nullptr; ++n) name = fmt::format("{}-{}", stem, n);
+  return name;
+}
+
+tl::unexpected<Error> stranger(std::string sentence) {
+  return fail(proto::Errc::not_enrolled, std::move(sentence));
+}
+
+}  // namespace
+
+Result<std::string> Roster::invite(const InvitationTerms& terms, WallNs now) const {
+  std::uint8_t bytes[kSecretBytes];
+  if (RAND_bytes(bytes, sizeof bytes) != 1) return fail_errno(EIO, "no random numbers for a secret");
+  const std::string secret = hex(bytes, sizeof bytes);
+  const FolderLock lock(folder_ + "/roster.lock");
+  auto all = read(folder_);
+  if (!all) return pass(all.error());
+  drop_expired(*all, now);
+  if ((*all)["invitations"].size() >= kInvitationsMax) {
+    return fail_errno(E2BIG, "too many invitations are open; they expire");
+  }
+  (*all)["invitations"].push_back(
+      {{"hash", hash_of(secret)}, {"read_only", terms.read_only}, {"expires", terms.expires}});
+  if (auto kept = write(folder_, *all); !kept) return pass(kept.error());
+  return secret;
+}
+
+Result<std::vector<EnrolledClient>> Roster::clients() const {
+  auto all = read(folder_);
+  if (!all) return pass(all.error());
+  std::vector<EnrolledClient> clients;
+  for (const auto& c : (*all)["clients"]) clients.push_back(client_of(c));
+  std::sort(clients.begin(), clients.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return clients;
+}
+
+Result<bool> Roster::revoke(const std::string& name) const {
+  const FolderLock lock(folder_ + "/roster.lock");
+  auto all = read(folder_);
+  if (!all) return pass(all.error());
+  json kept = json::array();
+  for (const auto& c : (*all)["clients"]) {
+    if (c["name"] != name) kept.push_back(c);
+  }
+  if (kept.size() == (*all)["clients"].size()) return false;
+  (*all)["clients"] = std::move(kept);
+  if (auto written = write(folder_, *all); !written) return pass(written.error());
+  return true;
+}
+
+Result<Admission> Roster::admit(const std::string& key, const std::string& secret,
+                                const std::string& wanted_name, const std::string& known_as,
+                                WallNs now) const {
+  const FolderLock lock(folder_ + "/roster.lock");
+  auto all = read(folder_);
+  if (!all) return pass(all.error());
+  json& clients = (*all)["clients"];
+  const json* known = find(clients, "key", key);
+  const json* owner = find(clients, "name", known_as);
+  if (owner != nullptr && (*owner)["key"] != key) {
+    return stranger(fmt::format("this state folder is the client {}'s, which has another key; give another with -o state=DIR",
+                                known_as));
+  }
+  if (known != nullptr) return Admission{(*known)["name"], (*known)["read_only"]};
+  if (secret.empty()) {
+    return stranger("this machine's key is not enrolled with the server, or no more; ask for an invitation (ebbd invite)");
+  }
+  drop_expired(*all, now);
+  json& open = (*all)["invitations"];
+  const json* found = find(open, "hash", hash_of(secret));
+  if (found == nullptr) {
+    return stranger("the invitation is used up, expired, or none of this server's; ask for a new one");
+  }
+  if (clients.size() >= kClientsMax) return stranger("the server has as many clients as it can");
+  const Admission admission{free_name(clients, wanted_name), (*found)["read_only"]};
+  open.erase(open.begin() + (found - &open[0]));
+  clients.push_back({{"name", admission.name}, {"key", key}, {"read_only", admission.read_only}, {"since", now}});
+  if (auto kept = write(folder_, *all); !kept) return pass(kept.error());
+  return admission;
+}
+
+}  // namespace ebb::server
