@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "proto/errors.h"
 #include "tests/transport/transport.h"
 
 namespace ebb::proto {
