@@ -163,9 +163,8 @@ Ran ran(std::vector<std::string> arguments) {
 
 TEST(Program, wrong_usage_is_2_and_one_line) {
   const std::vector<std::vector<std::string>> wrong{{},
-                                                    {"history", "x"},
-                                                    {"pin", "x"},
-                                                    {"fsmap", "dump"},
+                                                    {"no-such-command", "x"},
+                                                    {"history"},
                                                     {"mount"},
                                                     {"mount", "/a"},
                                                     {"mount", "/a", "/b", "-o", "no_such"},
