@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fusefs/ebb/commands.h"
+#include "fusefs/ebb/fsmap_command.h"
 #include "fusefs/ebb/mount_command.h"
 #include "fusefs/ebb/options.h"
 
@@ -25,6 +26,7 @@ struct CommandLine {
   std::string to;
   std::optional<double> seconds;
   std::string state_folder;
+  FsmapArguments fsmap;
 };
 
 std::string mount_footer() {
@@ -87,6 +89,45 @@ CLI::App* add_check(CLI::App& app, CommandLine& line) {
   return check;
 }
 
+using FsmapCommand = int (*)(Console&, const FsmapArguments&);
+
+/// Each word of `ebb fsmap` with what it does.
+std::vector<std::pair<CLI::App*, FsmapCommand>> add_fsmap(CLI::App& app, CommandLine& line) {
+  auto* fsmap =
+      app.add_subcommand("fsmap", "Lists of a directory's files with hashes, and their difference");
+  fsmap->require_subcommand(1);
+  FsmapArguments& to = line.fsmap;
+  const auto word = [&](const char* name, const char* what, bool input) {
+    auto* command = fsmap->add_subcommand(name, what);
+    if (input)
+      command->add_option("FILE", to.input, "a map or a directory; none or -: standard input");
+    command->add_flag("--no-cache", to.no_cache, "hash every file anew");
+    return command;
+  };
+  const auto hash = [&](CLI::App* command) {
+    command->add_option("--hash", to.hash, "md5 or xxh3");
+  };
+  auto* dump = word("dump", "Write the map of a directory", false);
+  dump->add_option("DIR", to.directory, "the directory")->required();
+  dump->add_option("-o", to.output, "a file to write to; -: standard output");
+  auto* minify = word("minify", "Write the hashes of a map alone", true);
+  auto* summary = word("summary", "Write the one hash that stands for a map", true);
+  auto* diff = fsmap->add_subcommand("diff", "Compare a minified map with a map or a directory");
+  diff->add_option("TARGET", to.target, "the minified map; -: standard input")->required();
+  diff->add_option("LOCAL", to.input, "a full map or a directory; -: standard input")->required();
+  diff->add_flag("--json", to.json, "one JSON object a line");
+  diff->add_flag("--no-cache", to.no_cache, "hash every file anew");
+  auto* publish = word("publish", "Write the maps of a directory where others can get them", false);
+  publish->add_option("DIR", to.directory, "the directory")->required();
+  publish->add_option("OUT", to.output, "a folder to write to")->required();
+  for (auto* command : {dump, minify, summary, publish}) hash(command);
+  return {{dump, fsmap_dump},
+          {minify, fsmap_minify},
+          {summary, fsmap_summary},
+          {diff, fsmap_diff},
+          {publish, fsmap_publish}};
+}
+
 int usage(Console& console, const std::string& why) {
   return console.fail({why + "; `ebb --help` shows how it is used", kUsage});
 }
@@ -109,6 +150,7 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   const auto* history = add_history(app, line);
   const auto* restore = add_restore(app, line);
   const auto* check = add_check(app, line);
+  const auto fsmap = add_fsmap(app, line);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
     app.parse(arguments);
@@ -124,6 +166,9 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   if (history->parsed()) return history_command(console, line.paths, line.json);
   if (restore->parsed()) return restore_command(console, line.paths);
   if (check->parsed()) return check_command(console, line.state_folder);
+  for (const auto& [command, run] : fsmap) {
+    if (command->parsed()) return run(console, line.fsmap);
+  }
   return usage(console, "no command");
 }
 
