@@ -297,7 +297,7 @@ class FsmapWalk {
     if (type == DT_UNKNOWN) {
       const auto seen = look(fd.get(), entry.d_name, 0);
       if (!seen) return true;  // gone meanwhile
-      type = IFTODT(seen->mode);
+      type = static_cast<unsigned char>(IFTODT(seen->mode));
     }
     if (type == DT_LNK) ++symlinks_;
     if (type != DT_LNK && type != DT_REG && type != DT_DIR) ++others_;

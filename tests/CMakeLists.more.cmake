@@ -49,3 +49,8 @@ ebb_precompile(program_parsing_test ebb_proto_asio)
 add_test(NAME program_parsing_test COMMAND program_parsing_test)
 set_tests_properties(program_parsing_test PROPERTIES LABELS unit TIMEOUT 120)
 # End of the program ebb without a mount.
+
+# Maps of directories; the programs as they are built, no mount.
+add_test(NAME program_fsmap_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/program/fsmap_test.py)
+set_tests_properties(program_fsmap_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+# End of the maps.

@@ -10,7 +10,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", SOURCE / "build/dev/bin"))
-COMMANDS = ("mount", "status", "wait", "sync", "history", "restore", "check")
+COMMANDS = ("mount", "status", "wait", "sync", "history", "restore", "fsmap", "check")
 
 
 def page(name):
@@ -54,6 +54,16 @@ class Help(unittest.TestCase):
             for option in re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", help_of(command).split("Options:")[1]):
                 if option not in ("-h", "--help"):
                     self.assertIn(option, text, command)
+
+    def test_every_word_of_fsmap_and_its_options_are_in_the_page(self):
+        section = page("ebb.1").split(".It Cm fsmap\n")[1].split("\n.It Cm check\n")[0].replace("Fl -", "--").replace("Fl ", "-")
+        words = re.findall(r"^  ([a-z]+) ", help_of("fsmap").split("Subcommands:")[1], re.MULTILINE)
+        self.assertEqual({"dump", "minify", "summary", "diff", "publish"}, set(words))
+        for word in words:
+            self.assertRegex(section, rf"\.It Cm {word}\b")
+            for option in re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", help_of("fsmap", word).split("Options:")[1]):
+                if option not in ("-h", "--help"):
+                    self.assertIn(option, section, word)
 
     def test_every_option_of_a_mount_is_in_the_page_and_the_reverse(self):
         listed = help_of("mount").split("separated by commas:")[1].split("\nebb(1)")[0].split()
