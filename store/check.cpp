@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "store/check_client.h"
 #include "store/store_impl.h"
 
 namespace ebb::store {
@@ -263,13 +264,30 @@ CheckReport check(const Store& store) {
   return Checker(store).run();
 }
 
-Result<CheckReport> check(FileIo& io, const std::string& folder) {
+namespace {
+
+Result<std::unique_ptr<Store>> open_for_check(FileIo& io, const std::string& folder) {
   StoreOptions options;
   options.create = false;
   options.purpose = "ebb check";
-  auto store = Store::open(io, folder, options);
+  return Store::open(io, folder, options);
+}
+
+}  // namespace
+
+Result<CheckReport> check(FileIo& io, const std::string& folder) {
+  auto store = open_for_check(io, folder);
   if (!store) return pass(store.error());
   return check(**store);
+}
+
+Result<CheckReport> check(FileIo& io, const std::string& folder, const std::string& content) {
+  auto store = open_for_check(io, folder);
+  if (!store) return pass(store.error());
+  auto report = check(**store);
+  // A damaged tree says the same thing of each name once more.
+  if (report.clean()) check_client(io, **store, content, report);
+  return report;
 }
 
 }  // namespace ebb::store

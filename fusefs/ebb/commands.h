@@ -21,7 +21,7 @@ int sync_command(Console& console, const std::vector<std::string>& paths);
 int history_command(Console& console, const std::vector<std::string>& paths, bool json);
 /// PATH or PATH@VERSION.
 int restore_command(Console& console, const std::vector<std::string>& paths);
-int check_command(Console& console, const std::string& state_folder);
+int check_command(Console& console, const std::string& state_folder, bool repair);
 
 // ---- shared by them
 

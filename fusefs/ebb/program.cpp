@@ -27,6 +27,7 @@ struct CommandLine {
   std::optional<double> seconds;
   std::string state_folder;
   FsmapArguments fsmap;
+  bool repair = false;
 };
 
 std::string mount_footer() {
@@ -86,6 +87,7 @@ CLI::App* add_restore(CLI::App& app, CommandLine& line) {
 CLI::App* add_check(CLI::App& app, CommandLine& line) {
   auto* check = app.add_subcommand("check", "Check a state folder that is not mounted");
   check->add_option("STATE_DIR", line.state_folder, "the state folder")->required();
+  check->add_flag("--repair", line.repair, "rebuild what can be rebuilt, and say what was lost");
   return check;
 }
 
@@ -165,10 +167,10 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   if (sync->parsed()) return sync_command(console, line.paths);
   if (history->parsed()) return history_command(console, line.paths, line.json);
   if (restore->parsed()) return restore_command(console, line.paths);
-  if (check->parsed()) return check_command(console, line.state_folder);
   for (const auto& [command, run] : fsmap) {
     if (command->parsed()) return run(console, line.fsmap);
   }
+  if (check->parsed()) return check_command(console, line.state_folder, line.repair);
   return usage(console, "no command");
 }
 

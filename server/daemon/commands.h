@@ -17,6 +17,7 @@ struct Command {
   bool read_only = false;
   bool insecure = false;
   bool json = false;
+  bool repair = false;
   bool verbose = false;
   std::string history_max;  // a size; empty: as the service has it
   std::string client;       // undo: whose changes

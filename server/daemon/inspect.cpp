@@ -10,6 +10,7 @@
 #include "server/daemon/control.h"
 #include "server/daemon/program.h"
 #include "store/check.h"
+#include "store/repair.h"
 
 namespace ebb::server {
 
@@ -59,6 +60,18 @@ int check(const Command& command, std::ostream& out, std::ostream& err) {
   if (::stat(data.c_str(), &facts) != 0) {
     err << "ebbd: " << data << ": no database here; name the ROOT that was served, or --state\n";
     return kExitFailed;
+  }
+  if (command.repair) {
+    auto repaired = store::repair(system_file_io(), data, false);
+    if (!repaired) {
+      err << "ebbd: " << data << ": cannot be repaired: " << repaired.error().message()
+          << (is_errno(repaired.error(), EBUSY) ? "; stop the server first" : "") << "\n";
+      return kExitFailed;
+    }
+    for (const auto& line : repaired->done) out << line << "\n";
+    if (!repaired->kept_as.empty()) {
+      out << "rebuilt; the damaged database is kept as " << repaired->kept_as << "\n";
+    }
   }
   auto report = store::check(system_file_io(), data);
   if (!report) {

@@ -60,6 +60,7 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
   auto* checking =
       app.add_subcommand("check", "check the database of ROOT, which must not be served");
   add_tree(*checking, command);
+  checking->add_flag("--repair", command.repair, "rebuild what can be rebuilt, say what was lost");
 
   auto* undoing = app.add_subcommand("undo", "bring back what a client deleted or replaced");
   add_tree(*undoing, command);
