@@ -142,6 +142,8 @@ void Listings::page(const AskedPtr& asked, const proto::ListPage& page) {
     asked->pages.erase(page.folder);
     asked->entries -= std::min(asked->entries, complete.entries.size());
     if (const auto node = core_.tree->of_entry(page.folder)) {
+      log_debug("list of {}: {} names, as of {}", page.folder.value, complete.entries.size(),
+                complete.sequence.value);
       auto done = core_.tree->listed_by_server(*node, complete.entries);
       if (!done && *node == asked->folder) return finish(asked, done);
       if (!done) log_warn("a folder's list cannot be worked in: {}", done.error().message());

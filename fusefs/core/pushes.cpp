@@ -161,7 +161,7 @@ void Pushes::forget_dead() {
   for (const OpId id : dead) {
     unanswered_.erase(id);
     outstanding_.erase(id);
-    core_.watching.operation_ended(id);
+    core_.watching.operation_dead(id);
   }
 }
 
@@ -310,6 +310,9 @@ bool Pushes::begin(const Step& step) {
     return false;
   }
   if (operation->mutate) operation->mutate->operation.id = *id;
+  log_debug("operation {}: kind {} node {} entry {} {} -> {}", id->value,
+            static_cast<int>(step.kind), step.node.value, step.entry.value, step.from.name,
+            step.place.name);
   outstanding_.insert(*id);
   unanswered_.emplace(*id, step);
   operations_.emplace(*id, operation);

@@ -315,7 +315,12 @@ void apply_name_change(Edit& edit, const proto::Change& change) {
   const auto cell = edit.name(*folder, text);
   if (!cell || !cell->server) return;
   const auto node = edit.node(cell->server);
-  if (node.entry && node.entry == change.entry.id) name_gone(edit, *folder, text, cell->server);
+  if (node.entry && node.entry == change.entry.id) {
+    return name_gone(edit, *folder, text, cell->server);
+  }
+  // It named something else last, which we were not told: what was there and is no more cannot be
+  // told of.
+  if (node.entry) edit.relist(*folder);
 }
 
 }  // namespace

@@ -119,6 +119,9 @@ void Watching::check_caught_up() {
 /// A change that our disk did not take must not be passed over: the connection ends, and the next
 /// watch begins before it.  One that makes no sense is.
 void Watching::work_in(const proto::Change& change) {
+  log_debug("change {}: kind {} {}/{} entry {} version {}", change.sequence.value,
+            static_cast<int>(change.kind), change.place.folder.value, change.place.name,
+            change.entry.id.value, change.entry.content_version.value);
   const auto done = core_.tree->changed_by_server(change);
   if (done) return;
   log_warn("a change of the server cannot be worked in: {}", done.error().message());
@@ -145,6 +148,16 @@ void Watching::operation_ended(OpId operation) {
   const auto changes = std::move(it->second);
   held_.erase(it);
   for (const auto& change : changes) apply(change);
+}
+
+void Watching::operation_dead(OpId operation) {
+  const auto it = held_.find(operation);
+  if (it == held_.end()) return;
+  for (const auto& change : it->second) {
+    if (const auto folder = core_.tree->of_entry(change.place.folder)) core_.listings.want(*folder);
+    if (const auto node = core_.tree->of_entry(change.entry.id)) core_.stats.want(*node);
+  }
+  held_.erase(it);
 }
 
 void Watching::again_after(EntryId folder, Seq sequence) {

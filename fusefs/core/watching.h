@@ -32,6 +32,8 @@ class Watching {
   bool caught_up() const { return caught_up_; }
   /// The receipt of an operation has been worked in, or the operation is given up.
   void operation_ended(OpId operation);
+  /// Nobody waits for its receipt any more: what it did is looked at anew, because what came after it is known.
+  void operation_dead(OpId operation);
 
   /// A folder's listing has been worked in: changes of it that are newer than `sequence` once more.
   void again_after(EntryId folder, Seq sequence);

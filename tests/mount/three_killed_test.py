@@ -119,14 +119,16 @@ class ThreeKilled(harness.MountCase):
             if victim == 2:
                 self.served.kill9()
             else:
-                self.mounts_of[victim].kill9()
+                self.mounts_of[victim].daemon.kill9()
         finally:
+            # Before the dead mount goes: nobody writes into the folder beneath.
             for user in users:
                 user.kill()
                 user.wait()
         if victim == 2:
             self.served.start()
         else:
+            self.mounts_of[victim].detach()
             self.mounts_of[victim].start()
 
     def user(self, mount, key):

@@ -1,6 +1,6 @@
 // Many runs (simulation.h): in the end all agree, and nothing that was fsynced is lost.
 //
-//   EBB_SEEDS=N   so many seeds (200), from EBB_FIRST (1) on        EBB_SEED=S   this one alone,
+//   EBB_SEEDS=N   so many seeds (500), from EBB_FIRST (1) on        EBB_SEED=S   this one alone,
 //   with a trace
 #include <chrono>
 #include <cstdio>
@@ -32,8 +32,8 @@ void run_seed(std::uint64_t seed, bool trace, Simulation::Counts& total) {
 TEST(Converge, AllAgreeInTheEndAndNothingThatWasFsyncedIsLost) {
   const std::uint64_t only = number_of("EBB_SEED", 0);
   const std::uint64_t first = only != 0 ? only : number_of("EBB_FIRST", 1);
-  const std::uint64_t count = only != 0 ? 1 : number_of("EBB_SEEDS", 200);
-  log_open(only != 0 ? LogLevel::info : LogLevel::off, "");
+  const std::uint64_t count = only != 0 ? 1 : number_of("EBB_SEEDS", 500);
+  log_open(only != 0 ? LogLevel::debug : LogLevel::off, "");
   const auto began = std::chrono::steady_clock::now();
   Simulation::Counts total;
   std::uint64_t seed = first;

@@ -253,5 +253,19 @@ TEST_F(TreeConflict, AServerThatIsAnOlderCopyOfItselfOverwritesNothing) {
   EXPECT_TRUE(w.shown("remote"));
 }
 
+TEST_F(TreeConflict, ANameThatNamedSomethingUnknownBeforeItWentIsListedAgain) {
+  const auto entry = synced("x", "1");
+  w.server.rename(kRootEntry, "x", kRootEntry, "y");
+  w.server.changes.clear();
+  proto::Change gone;
+  gone.kind = proto::ChangeKind::name_gone;
+  gone.place = {kRootEntry, "x"};
+  gone.entry.id = EntryId(999);
+  ASSERT_TRUE(w.tree().changed_by_server(gone));
+  settle();
+  EXPECT_EQ(w.ls(), "y");
+  EXPECT_EQ(w.node("y").entry, entry);
+}
+
 }  // namespace
 }  // namespace ebb::test
