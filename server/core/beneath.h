@@ -40,7 +40,7 @@ std::string filesystem_id(int fd);
 Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes);
 
 /// Sets attributes on the inode of any descriptor.  Owner first, times last, so that nothing undoes
-/// them.
+/// them.  An owner that this process may not set stays as it is, without an error.
 Result<> apply_attributes(const Fd& fd, proto::EntryKind kind, std::uint8_t bits,
                           const proto::Attributes& attributes);
 

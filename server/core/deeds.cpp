@@ -450,6 +450,13 @@ Result<Receipt> account(store::Transaction& tx, const Books& books, const Intent
   NodeId id = intent.entry;
   auto sequence = account_step(tx, books.store, books.tree, books.log, intent, landed, id);
   if (!sequence) return pass(sequence.error());
+  const bool sets_owner = (intent.bits & proto::kOwner) != 0 &&
+                          (intent.deed == Deed::land_new || intent.deed == Deed::land_over ||
+                           intent.deed == Deed::set_attributes);
+  if (sets_owner) {
+    auto ok = books.tree.set_owner(tx, id, intent.attributes.uid, intent.attributes.gid);
+    if (!ok) return pass(ok.error());
+  }
   Receipt receipt;
   receipt.entry = EntryId{id.value};
   receipt.sequence = *sequence;

@@ -102,6 +102,7 @@ class DepotFile {
 
 /// A new content on its way, under its number in `.ebbd/tmp` of the target's filesystem.  Stays
 /// there until it is landed or unstaged, whatever happens to this object.
+/// Attributes are set as far as this server may: an owner that it may not set stays as it is.
 class StagedFile {
  public:
   virtual ~StagedFile() = default;

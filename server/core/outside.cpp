@@ -18,7 +18,7 @@ namespace {
 constexpr Duration kQuiet = std::chrono::milliseconds(50);
 constexpr Duration kWritten = std::chrono::seconds(1);      // still being written: not so often
 constexpr Duration kPolledEvery = std::chrono::minutes(1);  // where not all can be watched
-constexpr std::size_t kLookedAtOnce = 512;
+constexpr std::size_t kTakenInAtOnce = 1000;
 constexpr std::size_t kDueMax = 65536;  // more is a look at everything
 constexpr std::size_t kNamesAtOnce = 4096;
 
@@ -68,11 +68,13 @@ void Service::Impl::due_outside(NodeId folder, const std::string& name, Time at)
 void Service::Impl::look_at_due() {
   const Time now = seams.clock.now();
   if (looking || broken || now < due_at) return;
+  // The other end of a move is told a moment later than the first.
+  look_outside();
   auto names = std::make_shared<std::vector<LookedAt>>();
   due_at = kNever;
   for (auto it = due.begin(); it != due.end();) {
     const auto& [place, at] = *it;
-    if (at > now || names->size() == kLookedAtOnce) {
+    if (at > now + kQuiet) {
       due_at = std::min(due_at, at);
       ++it;
       continue;
@@ -93,39 +95,43 @@ void Service::Impl::look_at_due() {
       [this, names, since = batches_ended] { looked_at(std::move(*names), since); });
 }
 
+/// First what is there, then what is gone, so that what has moved is nowhere without a name; a
+/// slice at a time.
 void Service::Impl::looked_at(std::vector<LookedAt> names, std::uint64_t since) {
-  looking = false;
-  // Where the record has followed something newer meanwhile, the look is an old one.
-  std::erase_if(names, [&](const LookedAt& one) {
-    const auto changed = changed_in.find(one.folder);
-    const bool old = (changed != changed_in.end() && changed->second > since) ||
-                     readings.count(one.folder) != 0 || read_meanwhile.count(one.folder) != 0;
-    const bool elsewhere = one.state == LookedAt::State::elsewhere;
-    if (old || elsewhere) {
-      const Duration wait = elsewhere ? kWritten : kQuiet;
-      due_outside(one.folder, one.found.name, seams.clock.now() + wait);
-    }
-    return old || elsewhere || one.state == LookedAt::State::unknown;
-  });
+  using State = LookedAt::State;
+  std::stable_partition(names.begin(), names.end(),
+                        [](const LookedAt& one) { return one.state == State::there; });
   std::unordered_set<Identity> here;
   for (const auto& one : names) {
-    if (one.state == LookedAt::State::there) here.insert(one.found.facts.identity);
+    if (one.state == State::there) here.insert(one.found.facts.identity);
   }
+  const std::size_t slice = std::min(names.size(), kTakenInAtOnce);
   const auto before = store->sequence();
   store::Transaction tx(*store);
   Result<> ok;
-  for (const auto state : {LookedAt::State::there, LookedAt::State::gone}) {
-    for (const auto& one : names) {
-      if (one.state != state || !ok) continue;
-      ok = state == LookedAt::State::gone ? tree->lost(tx, one.folder, one.found.name)
-                                          : tree->found(tx, one.folder, one.found, here);
+  for (std::size_t i = 0; i < slice && ok; ++i) {
+    const auto& one = names[i];
+    // Where the record has followed something newer meanwhile, the look is an old one.
+    const auto changed = changed_in.find(one.folder);
+    const bool old = (changed != changed_in.end() && changed->second > since) ||
+                     readings.count(one.folder) != 0 || read_meanwhile.count(one.folder) != 0;
+    if (old || one.state == State::elsewhere) {
+      due_outside(one.folder, one.found.name, seams.clock.now() + (old ? kQuiet : kWritten));
+    } else if (one.state == State::there) {
+      ok = tree->found(tx, one.folder, one.found, here);
+    } else if (one.state == State::gone) {
+      ok = tree->lost(tx, one.folder, one.found.name);
     }
   }
   if (ok) ok = tree->drop_orphans(tx, kOrphansMax);
   if (ok) ok = tx.commit();
-  if (!ok) return log_warn("changes of other programs are not taken in: {}", ok.error().message());
+  if (!ok) log_warn("changes of other programs are not taken in: {}", ok.error().message());
   dirty = dirty || store->sequence() != before;
   if (dirty) after_sync([](bool) {});
+  names.erase(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(slice));
+  if (names.empty() || !ok) return void(looking = false);
+  auto rest = std::make_shared<std::vector<LookedAt>>(std::move(names));
+  work([] {}, [this, rest, since] { looked_at(std::move(*rest), since); });
 }
 
 // ---- everything

@@ -1,5 +1,6 @@
 // Pushes: content staged as it arrives, and handed to the batches when its hash is right.
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/hash.h"
@@ -43,7 +44,11 @@ Result<> begin(Depot& depot, Job& job) {
   job.file = std::move(*made);
   if (!job.over) return {};
   auto base = depot.open(job.base);
-  if (!base) return fail(Errc::moved_on, "the file changed on the server");
+  if (!base) {
+    const bool other = is_errno(base.error(), ENOENT) || is_errno(base.error(), ENOTDIR) ||
+                       base.error().code == Errc::not_regular;
+    return other ? fail(Errc::moved_on, "the file changed on the server") : pass(base.error());
+  }
   job.base_file = std::move(*base);
   auto now = job.base_file->facts();
   if (!now) return pass(now.error());
@@ -341,6 +346,9 @@ void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyn
     mutation->seen.content = push->twin_version;
   } else {
     intent.staging = push->staging;
+    intent.bits = init.attribute_bits & proto::kOwner;
+    intent.attributes.uid = init.attributes.uid;
+    intent.attributes.gid = init.attributes.gid;
   }
   enqueue(std::move(mutation));
 }

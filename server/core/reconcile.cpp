@@ -36,7 +36,12 @@ Result<> Tree::observe(store::Transaction& tx, NodeId id, const Facts& seen, boo
     if (!sequence) return pass(sequence.error());
     version = Version{sequence->value};
   }
-  return put(tx, id, seen, content ? version : Version{}, attributes ? version : Version{});
+  // An owner set on the disk is newer than one that was asked for.
+  const bool owner =
+      old->attributes.uid != seen.attributes.uid || old->attributes.gid != seen.attributes.gid;
+  auto done = put(tx, id, seen, content ? version : Version{}, attributes ? version : Version{});
+  if (!done || !owner) return done;
+  return set_owner(tx, id, seen.attributes.uid, seen.attributes.gid);
 }
 
 Result<> Tree::leave_other_names(store::Transaction& tx, NodeId id, NodeId folder,

@@ -341,6 +341,7 @@ void Service::Impl::restore_for(Peer& peer, Session session, const proto::Restor
     return !request.version || kept.version == request.version;
   });
   if (wanted == all->end()) return answer(fail(Errc::not_found, "no such version is kept"));
+  if (wanted->kind == EntryKind::folder) return restore_tree(*wanted, answer);
   auto task = std::make_shared<Restoring>();
   task->kept = std::move(*wanted);
   task->client = peer.client;

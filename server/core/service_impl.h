@@ -340,6 +340,7 @@ struct Service::Impl {
 
   // ---- undoing.cpp
   void undo(const std::string& client, WallNs since, std::function<void(Result<UndoReport>)> then);
+  void restore_tree(const Kept& folder, std::function<void(Result<Receipt>)> then);
   void undo_more(const std::shared_ptr<Undoing>& undoing);
   Result<std::vector<std::shared_ptr<Restoring>>> plan_undo(const std::string& client,
                                                             WallNs since) const;

@@ -21,6 +21,13 @@ namespace {
 
 constexpr int kDepthMax = 1 << 16;  // a record gone wrong must not make a walk up endless
 constexpr std::uint64_t kByIdentity = 1;
+constexpr std::uint64_t kOwners = 2;
+
+struct OwnerCell {
+  Le<std::uint64_t> node;  // 0
+  Le<std::uint32_t> uid;   // 8
+  Le<std::uint32_t> gid;   // 12
+};
 
 std::uint64_t index_key(const Identity& identity) {
   return xxh3(as_bytes(identity)) >> 1;
@@ -80,6 +87,10 @@ Result<proto::Entry> Tree::entry(NodeId id) const {
   out.attributes_version = node->attributes_server;
   out.attributes = std::move(seen->attributes);
   out.target = std::move(seen->target);
+  if (const auto kept = owner(id)) {
+    out.attributes.uid = kept->first;
+    out.attributes.gid = kept->second;
+  }
   return out;
 }
 
@@ -205,6 +216,27 @@ Result<> Tree::put(store::Transaction& tx, NodeId id, const Facts& seen, Version
   return {};
 }
 
+std::optional<std::pair<std::uint32_t, std::uint32_t>> Tree::owner(NodeId id) const {
+  auto raw = store_.cell(Table::entries, kOwners, id.index());
+  if (!raw || !*raw) return std::nullopt;
+  const auto cell = from_cell<OwnerCell>(**raw);
+  if (cell.node != id.value) return std::nullopt;
+  return std::pair<std::uint32_t, std::uint32_t>(cell.uid, cell.gid);
+}
+
+Result<> Tree::set_owner(store::Transaction& tx, NodeId id, std::uint32_t uid, std::uint32_t gid) {
+  auto seen = facts(id);
+  if (!seen) return pass(seen.error());
+  if (seen->attributes.uid == uid && seen->attributes.gid == gid) {
+    return tx.erase_cell(Table::entries, kOwners, id.index());
+  }
+  OwnerCell cell{};
+  cell.node = id.value;
+  cell.uid = uid;
+  cell.gid = gid;
+  return tx.put_cell(Table::entries, kOwners, id.index(), to_cell(cell));
+}
+
 Result<> Tree::set_hash(store::Transaction& tx, NodeId id, std::uint64_t hash) {
   auto node = store_.node(id);
   if (!node) return no_entry(id);
@@ -245,6 +277,7 @@ Result<> Tree::drop(store::Transaction& tx, NodeId id) {
       if (left && left->empty()) waiting.push_back(child_id);
     }
     if (auto done = unindex(tx, at); !done) return done;
+    if (auto done = tx.erase_cell(Table::entries, kOwners, at.index()); !done) return done;
     if (auto done = tx.erase_cell(Table::orphans, 0, at.index()); !done) return done;
     if (auto done = tx.drop_node(at); !done) return done;
   }

@@ -5,11 +5,14 @@
 // content_server and attributes_server are the current versions; content_local is the number of
 // names on the disk; ctime, size and mtime are as last seen; Text::extra is the identity.  kListed:
 // the folder was listed, so what differs later is a change that somebody may have to be told.
-// Table::entries (argument 1) leads from the hash of an identity to its node.
+// Table::entries (argument 1) leads from the hash of an identity to its node; argument 2 has, by
+// the node's index, the owners that the server may not set on its disk.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "server/core/change_log.h"
@@ -59,6 +62,9 @@ class Tree {
   /// Takes the facts over as they are; a version that is none stays.
   Result<> put(store::Transaction& tx, NodeId id, const Facts& facts, Version content,
                Version attributes);
+  /// The owner that was asked for, where the disk does not have it; the same as the disk's: nothing
+  /// is kept.
+  Result<> set_owner(store::Transaction& tx, NodeId id, std::uint32_t uid, std::uint32_t gid);
   Result<> set_hash(store::Transaction& tx, NodeId id, std::uint64_t hash);
   Result<Seq> bind(store::Transaction& tx, NodeId folder, const std::string& name, NodeId id,
                    const Origin& origin);
@@ -76,6 +82,7 @@ class Tree {
                            const std::unordered_set<std::string>& read, std::uint64_t& cookie,
                            std::size_t most);
   Result<> set_listed(store::Transaction& tx, NodeId folder);
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> owner(NodeId id) const;
   Result<NodeId> by_identity(const Facts& facts) const;
   Result<> index(store::Transaction& tx, NodeId id, const Identity& identity);
   Result<> unindex(store::Transaction& tx, NodeId id);

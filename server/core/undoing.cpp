@@ -3,6 +3,7 @@
 // Of each entry the version that stood before the client's first change.  It takes its place only
 // where nobody else has changed the entry since; everywhere else it comes back beside.
 #include <algorithm>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 
@@ -77,6 +78,43 @@ Result<std::vector<std::shared_ptr<Restoring>>> Service::Impl::plan_undo(const s
                         [](const auto& a, const auto& b) { return a->path == b->path; }),
             out.end());
   return out;
+}
+
+/// A deleted folder with what went with it: what the same client deleted beneath it, back to the
+/// first longer pause.
+void Service::Impl::restore_tree(const Kept& folder, std::function<void(Result<Receipt>)> then) {
+  std::vector<Kept> with;
+  auto ok = history->read(0, [&](const Kept& kept) {
+    if (kept.number >= folder.number) return false;
+    const bool beneath = kept.path.rfind(folder.path + "/", 0) == 0;
+    if (kept.deleted && kept.client == folder.client && beneath) with.push_back(kept);
+    return true;
+  });
+  if (!ok) return then(pass(ok.error()));
+  auto undoing = std::make_shared<Undoing>();
+  std::set<std::string> paths;
+  WallNs last = folder.when;
+  with.push_back(folder);
+  for (auto it = with.rbegin(); it != with.rend() && last - it->when <= kRunGap; ++it) {
+    last = it->when;
+    if (!paths.insert(it->path).second) continue;
+    auto task = std::make_shared<Restoring>();
+    task->kept = std::move(*it);
+    task->path = task->kept.path;
+    task->beside = true;
+    undoing->waiting.push_back(std::move(task));
+  }
+  undoing->then = [this, path = folder.path, then](const Result<UndoReport>& report) {
+    if (!report) return then(pass(report.error()));
+    if (!report->failed.empty()) {
+      return then(fail(proto::Errc::busy,
+                       report->failed.front().first + ": " + report->failed.front().second));
+    }
+    Receipt receipt;
+    receipt.sequence = durable;
+    then(receipt);
+  };
+  undo_more(undoing);
 }
 
 void Service::Impl::undo(const std::string& client, WallNs since,

@@ -305,11 +305,11 @@ FakeDepot::Ino FakeDepot::make(EntryKind kind) {
 
 void FakeDepot::set(Ino ino, std::uint8_t bits, const proto::Attributes& attributes) {
   const WallNs when = ++tick_;
-  step([=](Tree& tree) {
+  step([=, owners = owners_](Tree& tree) {
     auto& inode = tree.inodes[ino];
     if (bits & proto::kMode) inode.attributes.mode = attributes.mode;
     if (bits & proto::kMtime) inode.attributes.mtime = attributes.mtime;
-    if (bits & proto::kOwner) {
+    if ((bits & proto::kOwner) && owners) {
       inode.attributes.uid = attributes.uid;
       inode.attributes.gid = attributes.gid;
     }

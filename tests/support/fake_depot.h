@@ -30,6 +30,7 @@ class FakeDepot final : public server::Depot {
   void hard_link(const std::string& from, const std::string& to);
   void move(const std::string& from, const std::string& to);  // onto whatever is there
   void erase(const std::string& path);                        // with all beneath
+  void chown(const std::string& path, std::uint32_t uid);
   void chmod(const std::string& path, std::uint32_t mode);
 
   // ---- looking
@@ -60,6 +61,8 @@ class FakeDepot final : public server::Depot {
   std::function<void()> after_read;
   /// What is noticed from now on is too much to be told one by one.
   void overflow_notices() { notices_.all = true; }
+  /// As for a process that may not give files away.
+  void refuse_owners() { owners_ = false; }
   void set_space(server::Space space) { space_ = space; }
 
   // ---- Depot
@@ -158,6 +161,7 @@ class FakeDepot final : public server::Depot {
   Ino next_ino_ = 4;
   WallNs tick_ = 1'000'000'000'000'000'000;
   bool exchanges_ = true;
+  bool owners_ = true;
   std::map<Ino, std::uint64_t> watched_;
   server::Notices notices_;
   server::Space space_{1ull << 40, 1ull << 39, 1u << 20, 1u << 19};

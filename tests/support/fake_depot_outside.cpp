@@ -113,6 +113,17 @@ void FakeDepot::erase(const std::string& path) {
   flush();
 }
 
+void FakeDepot::chown(const std::string& path, std::uint32_t uid) {
+  std::unique_lock lock(mutex_);
+  const auto where = at(path);
+  const WallNs when = ++tick_;
+  outside([=](Tree& tree) {
+    tree.inodes[where.ino].attributes.uid = uid;
+    tree.inodes[where.ino].ctime = when;
+  });
+  notice(where);
+}
+
 void FakeDepot::chmod(const std::string& path, std::uint32_t mode) {
   std::unique_lock lock(mutex_);
   proto::Attributes attributes;

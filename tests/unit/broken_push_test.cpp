@@ -1,4 +1,6 @@
 // Pushes whose connection breaks: asked again, and gone on with.
+#include <cerrno>
+
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
@@ -120,6 +122,38 @@ TEST_F(BrokenPushTest, a_broken_push_of_another_content_or_version_begins_anew) 
     EXPECT_EQ(again.push(init, std::string(60'000, 'c')).code, Errc::ok);
   }
   EXPECT_EQ(world.depot.content("fresh"), std::string(60'000, 'c'));
+  EXPECT_EQ(world.depot.staged_count(), 0u);
+}
+
+TEST_F(BrokenPushTest, a_full_disk_at_any_step_leaves_the_old_content_or_the_new_one) {
+  bool ended = false;
+  for (std::uint64_t n = 1; !ended; ++n) {
+    ASSERT_LT(n, 100u);
+    SCOPED_TRACE(n);
+    const auto before = *world.depot.content("file");
+    const std::string content = "content of round " + std::to_string(n);
+    const auto init = peer->init_over(*peer->find("file"), content.size());
+    world.depot.fail_nth(n, ENOSPC);
+    auto answer = peer->push(init, content);
+    ended = !world.depot.fault_fired();
+    world.depot.clear_faults();
+    if (answer.code != Errc::ok) {
+      EXPECT_TRUE(world.depot.content("file") == before || world.depot.content("file") == content);
+      if (peer->closed()) {
+        // Only a recovery can tell what has happened.
+        world.kill();
+        ASSERT_TRUE(world.start()) << world.open_error;
+        peer = std::make_unique<TestPeer>(world);
+        while (peer->next_operation().id < init.operation.id) {
+        }
+      } else {
+        EXPECT_TRUE(answer.code == Errc::no_space || retry(answer.code)) << answer.sentence;
+      }
+      answer = peer->push(init, content);
+      EXPECT_EQ(answer.code, Errc::ok) << answer.sentence;
+    }
+    EXPECT_EQ(world.depot.content("file"), content);
+  }
   EXPECT_EQ(world.depot.staged_count(), 0u);
 }
 

@@ -157,6 +157,16 @@ TEST_F(HistoryTest, a_deleted_file_comes_back_with_the_folders_above_it) {
   EXPECT_TRUE(peer->find("folder/inner/deep"));
 }
 
+TEST_F(HistoryTest, a_deleted_folder_comes_back_with_what_went_with_it) {
+  world.depot.write("folder/earlier", "deleted long before");
+  ASSERT_EQ(remove(*peer, "folder/earlier"), Errc::ok);
+  world.clock.pass(std::chrono::hours(1));
+  remove_all_beneath_folder(*peer);
+  ASSERT_EQ(restore("folder"), Errc::ok);
+  EXPECT_EQ(world.depot.content("folder/inner/deep"), "deep content");
+  EXPECT_FALSE(world.depot.exists("folder/earlier"));
+}
+
 TEST_F(HistoryTest, a_symlink_comes_back_and_takes_the_place_of_a_file) {
   world.depot.make_symlink("link", "folder/inner");
   ASSERT_EQ(remove(*peer, "link"), Errc::ok);

@@ -158,6 +158,38 @@ TEST_F(OutsideTest, pushes_are_no_changes_of_others) {
   EXPECT_EQ(told[0].entry.attributes.mode, 0600u);
 }
 
+TEST_F(OutsideTest, an_owner_that_the_server_may_not_set_is_kept_and_served) {
+  world.depot.refuse_owners();
+  Mutate give;
+  give.kind = MutationKind::set_attributes;
+  give.entry = root.at("file").id;
+  give.attribute_bits = kOwner;
+  give.attributes.uid = 1234;
+  give.attributes.gid = 99;
+  ASSERT_EQ(peer->mutate(give).code, Errc::ok);
+  auto init = peer->init_new(kRootEntry, "pushed", 1);
+  init.attribute_bits = kOwner;
+  init.attributes.uid = 77;
+  ASSERT_EQ(peer->push(init, "x").code, Errc::ok);
+  for (const bool restarted : {false, true}) {
+    if (restarted) {
+      world.stop();
+      peer.reset();
+      begin();
+    }
+    const auto now = peer->list(kRootEntry);
+    EXPECT_EQ(now.at("file").attributes.uid, 1234u);
+    EXPECT_EQ(now.at("file").attributes.gid, 99u);
+    EXPECT_EQ(now.at("pushed").attributes.uid, 77u);
+  }
+  EXPECT_EQ(world.depot.facts_of("file")->attributes.uid, 0u);
+  // Someone who may sets it on the disk: that counts.
+  world.depot.chown("file", 5);
+  watch();
+  (void)changes();
+  EXPECT_EQ(peer->list(kRootEntry).at("file").attributes.uid, 5u);
+}
+
 TEST_F(OutsideTest, a_large_folder_does_not_hold_the_others_up) {
   for (int i = 0; i < 4500; ++i) world.depot.write("folder/n" + std::to_string(i), "x");
   world.service->look_outside();
