@@ -1,7 +1,6 @@
 #include "proto/asio/listener.h"
 
 #include <list>
-#include <set>
 
 #include <asio/basic_socket_acceptor.hpp>
 #include <asio/ip/v6_only.hpp>
@@ -24,7 +23,8 @@ using Local = asio::local::stream_protocol;
 /// How long to wait when the process has no descriptor left for a client.
 constexpr auto kPauseWhenFull = std::chrono::milliseconds(100);
 
-/// TLS handshakes under way: descriptors and memory of peers of whom nothing is known.  More are hung up on.
+/// TLS handshakes under way: descriptors and memory of peers of whom nothing is known.  Where more come, the
+/// oldest is hung up on: silent strangers must not keep others out, who need a moment only.
 constexpr std::size_t kGreetingsMax = 128;
 /// How long one may take.
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
@@ -89,7 +89,7 @@ struct Listener::State : std::enable_shared_from_this<State> {
   const ListenOptions options;
   Accepted accepted;
   std::list<Door> doors;  // one for each address; handlers refer to them
-  std::set<std::shared_ptr<Greeting>> greetings;
+  std::list<std::shared_ptr<Greeting>> greetings;  // oldest first
   FileMark file;
   bool stopped = false;
 };
@@ -198,12 +198,13 @@ void Listener::State::on_accept(Door& door, const asio::error_code& error, Socke
 
 void Listener::State::greet(Socket socket) {
   if (greetings.size() >= kGreetingsMax) {
-    return log_warn("{}: too many begin at once, {} is hung up on", to_text(address),
-                    describe_peer(socket));
+    log_debug("{}: too many begin at once, the oldest is hung up on", to_text(address));
+    greetings.front()->close();
+    greetings.pop_front();
   }
   prepare(socket);
   const auto greeting = std::make_shared<Greeting>(std::move(socket), options.key->context());
-  greetings.insert(greeting);
+  greetings.push_back(greeting);
   greeting->timer.expires_after(kGreetingTimeout);
   greeting->timer.async_wait([greeting](const asio::error_code& error) {
     if (!error) greeting->close();
@@ -216,7 +217,7 @@ void Listener::State::greet(Socket socket) {
 
 void Listener::State::greeted(const std::shared_ptr<Greeting>& greeting,
                               const asio::error_code& error) {
-  greetings.erase(greeting);
+  greetings.remove(greeting);
   greeting->timer.cancel();
   if (error) return log_debug("{}: no TLS: {}", to_text(address), error.message());
   const auto tell = accepted;

@@ -88,6 +88,17 @@ TEST_F(Tls, AClientOfAPlainServerIsToldSo) {
   EXPECT_NE(stream.error().message().find("--insecure"), std::string::npos);
 }
 
+TEST_F(Tls, SilentStrangersDoNotKeepOthersOut) {
+  std::vector<int> silent;
+  for (int i = 0; i < 200; ++i) {
+    silent.push_back(raw_connect(listener->address()));
+    settle(io);
+  }
+  const auto stream = connect({.key = a_key("client"), .server = a_key("server")->fingerprint()});
+  EXPECT_TRUE(stream) << stream.error().message();
+  for (const int fd : silent) ::close(fd);
+}
+
 TEST(TlsKeys, AreMadeOnceAndKeptForTheirOwnerAlone) {
   const TempFolder folder;
   const std::string path = folder.socket("key").path;
