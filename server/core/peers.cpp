@@ -104,12 +104,15 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
   proto::VersionHandshakeResponse out;
   out.version_min = proto::kVersionMin;
   out.version_max = proto::kVersionMax;
-  out.tree = store->tree();
-  out.epoch = epoch;
-  out.sequence = durable;
-  out.read_only = options.read_only;
+  const auto tell_tree = [&] {
+    out.tree = store->tree();
+    out.epoch = epoch;
+    out.sequence = durable;
+    out.read_only = options.read_only;
+  };
+  // A stranger is told the refusal and nothing of the tree.
+  if (!peer.admit) tell_tree();
   const auto refused = [&](Errc code, std::string sentence) {
-    if (code == Errc::not_enrolled) out = {};
     out.code = code;
     out.sentence = std::move(sentence);
     (void)peer.connection.send(0, out);
@@ -128,6 +131,7 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
     auto admitted = peer.admit(hello, receipts->name(hello.client));
     if (!admitted) return refused(Errc::not_enrolled, admitted.error().detail);
     admission = std::move(*admitted);
+    tell_tree();
   }
   peer.read_only = out.read_only = options.read_only || admission.read_only;
   if (hello.tree && hello.tree != out.tree) {

@@ -62,6 +62,35 @@ TEST_F(ServiceTest, a_handshake_agrees_on_limits_and_names_the_tree) {
   EXPECT_FALSE(answer->continues);
 }
 
+TEST_F(ServiceTest, a_stranger_is_told_nothing_but_the_refusal_whatever_he_says) {
+  const auto nobody = [](const VersionHandshake&, const std::string&) -> Result<server::Admission> {
+    return fail(Errc::not_enrolled, "not enrolled");
+  };
+  const auto answer_to = [&](const VersionHandshake& hello) {
+    const auto stranger = world.service->connected("afar", nobody);
+    Connection connection(Role::client, {}, world.clock.now());
+    EXPECT_TRUE(connection.send(0, hello));
+    world.service->received(stranger, connection.next_output());
+    EXPECT_TRUE(connection.receive(world.service->next_output(stranger), world.clock.now()));
+    const auto message = connection.next_message();
+    EXPECT_TRUE(message);
+    EXPECT_TRUE(world.service->wants_close(stranger));
+    world.service->disconnected(stranger);
+    return std::get<VersionHandshakeResponse>(message->body);
+  };
+  auto plain = peer->hello(), future = peer->hello();
+  future.version_min = future.version_max = 99;
+  const std::pair<VersionHandshake, Errc> cases[] = {{plain, Errc::not_enrolled},
+                                                     {future, Errc::no_common_version}};
+  for (const auto& [hello, code] : cases) {
+    const auto answer = answer_to(hello);
+    EXPECT_EQ(answer.code, code);
+    EXPECT_FALSE(answer.tree) << answer.sentence;
+    EXPECT_FALSE(answer.epoch) << answer.sentence;
+    EXPECT_FALSE(answer.sequence) << answer.sentence;
+  }
+}
+
 TEST_F(ServiceTest, no_common_version_is_refused_with_both_ranges) {
   TestPeer other(world, 8, false);
   auto hello = other.hello();
