@@ -2,7 +2,7 @@
 """Two mounts and one server, random work on both mounts, SIGKILL to any of the three at random moments: nothing that
 was fsynced is missing, and in the end all three trees are equal.
 
-    three_killed_test.py --rounds N    so many kills (default 5, which is what the check runs)
+    three_killed.py --rounds N         so many kills (default 5); not a part of the check
     EBB_SEED=N                         the same work and the same choices again"""
 
 import os
