@@ -109,7 +109,7 @@ struct Name {
 /// Bits of Name::flags.
 enum NameFlag : std::uint16_t {
   kAbsent = 1u << 0,  // local mark of absence: the server's entry is not shown and not deleted
-  // 1u << 1 is the client's: the server's side is to go (fusefs/core/tree_edit.h)
+  // 1u << 1 and 1u << 2 are the client's (fusefs/core/tree_edit.h)
 };
 
 }  // namespace ebb::store

@@ -20,8 +20,12 @@ Transition from_local_file(Status to) {
 }
 
 Transition from_sync_file(Status to, const TransitionFacts& facts) {
-  if (to == Status::local) return plan(Plan::pull_then_local);
-  if (facts.open_for_write) return refuse(EBUSY);
+  if (to == Status::local) {
+    const bool needs_server = !facts.whole || !facts.names_on_server;
+    if (needs_server && !facts.server_reachable) return refuse(EHOSTDOWN);
+    return plan(Plan::pull_then_local);
+  }
+  if (facts.open_for_write || facts.stuck) return refuse(EBUSY);
   if (facts.dirty && !facts.server_reachable) return refuse(EHOSTDOWN);
   return plan(Plan::push_then_drop);
 }
@@ -74,9 +78,16 @@ Transition from_synced_folder(Status to, const TransitionFacts& facts) {
     case Status::syncless:
       return plan(Plan::rename_syncless);
     case Status::remote:
-      return facts.local_beneath ? refuse(EPERM) : plan(Plan::empty_to_remote);
+      if (facts.local_beneath) return refuse(EPERM);
+      if (facts.open_for_write || facts.stuck) return refuse(EBUSY);
+      if (facts.dirty && !facts.server_reachable) return refuse(EHOSTDOWN);
+      return plan(Plan::empty_to_remote);
     default:
-      return facts.remote_beneath ? refuse(EPERM) : plan(Plan::detach_local);
+      if (facts.remote_beneath) return refuse(EPERM);
+      if ((!facts.whole || !facts.names_on_server) && !facts.server_reachable) {
+        return refuse(EHOSTDOWN);
+      }
+      return plan(Plan::detach_local);
   }
 }
 
@@ -92,7 +103,65 @@ Transition folder(Status from, Status to, const TransitionFacts& facts) {
   }
 }
 
+bool stays_here(Status status) {
+  return status == Status::local || status == Status::untracked;
+}
+
+bool is_special(Kind kind) {
+  return kind == Kind::fifo || kind == Kind::socket;
+}
+
+/// Remote stays remote, and what is sync already is.
+Beneath synced_beneath(Kind kind, Status from) {
+  if (is_special(kind)) return {};
+  if (kind != Kind::folder) return stays_here(from) ? Beneath{Status::sync, 0} : Beneath{};
+  const bool changes = from == Status::local || from == Status::syncless;
+  return changes ? Beneath{Status::syncmore, 0} : Beneath{};
+}
+
+Beneath pulled_beneath(Kind kind, Status from) {
+  if (from != Status::remote) return {};
+  return {kind == Kind::folder ? Status::syncmore : Status::sync, 0};
+}
+
+Beneath emptied_beneath(Kind kind, Status from) {
+  if (stays_here(from)) return {std::nullopt, EPERM};
+  return kind == Kind::symlink ? Beneath{} : Beneath{Status::remote, 0};
+}
+
+Beneath detached_beneath(Status from) {
+  if (from == Status::remote) return {std::nullopt, EPERM};
+  return stays_here(from) ? Beneath{} : Beneath{Status::local, 0};
+}
+
 }  // namespace
+
+Beneath plan_beneath(Plan plan, Kind kind, Status from) {
+  switch (plan) {
+    case Plan::make_syncmore:
+    case Plan::fill_syncmore:
+      return synced_beneath(kind, from);
+    case Plan::pull_syncmore:
+      return pulled_beneath(kind, from);
+    case Plan::empty_to_remote:
+    case Plan::drop_beneath:
+      return emptied_beneath(kind, from);
+    case Plan::detach_local:
+      return detached_beneath(from);
+    case Plan::keep_beneath: {
+      const bool missing = kind == Kind::file && from == Status::remote;
+      return missing ? Beneath{Status::sync, 0} : Beneath{};
+    }
+    default:
+      return {};
+  }
+}
+
+bool is_recursive(Plan plan) {
+  return plan == Plan::make_syncmore || plan == Plan::fill_syncmore ||
+         plan == Plan::pull_syncmore || plan == Plan::empty_to_remote ||
+         plan == Plan::drop_beneath || plan == Plan::detach_local || plan == Plan::keep_beneath;
+}
 
 Transition plan_transition(Kind kind, Status from, Status to, const TransitionFacts& facts) {
   CHECK(fits(kind, from));
@@ -105,7 +174,8 @@ Transition plan_transition(Kind kind, Status from, Status to, const TransitionFa
   const auto words = kind == Kind::symlink ? Kind::file : kind;
   if (!fits(words, to)) return refuse(EINVAL);
   if (from == to) {
-    return plan(kind == Kind::file && to == Status::remote ? Plan::drop_cached : Plan::nothing);
+    if (to != Status::remote) return plan(Plan::nothing);
+    return plan(kind == Kind::folder ? Plan::drop_beneath : Plan::drop_cached);
   }
   if (kind == Kind::symlink && to == Status::remote) return refuse(EPERM);
   return kind == Kind::folder ? folder(from, to, facts) : file(from, to, facts);

@@ -144,6 +144,9 @@ struct NodeStatus {
   std::uint64_t size = 0;
   std::uint64_t bytes_here = 0;
   Version version;
+  bool kept = false;         // its own pin says keep, or the nearest one above that says anything
+  bool hides = false;        // an entry of the server under one of its names is not shown
+  std::uint64_t absent = 0;  // a folder's names of the server that a mark of absence hides
 };
 
 /// A version that the server keeps of what was overwritten or deleted.
@@ -262,6 +265,7 @@ class Client {
   ClientStatus status();
   /// The transition, replied to when it has ended.
   Ticket set_status(NodeId node, Status to, Reply<> reply);
+  Result<> set_pin(NodeId node, Pin pin);
   /// Replied to when nothing at or beneath the node is waiting to be pushed; an error when something there is
   /// in conflict or error.
   Ticket wait(NodeId node, Reply<> reply);

@@ -49,6 +49,8 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   const Handle handle = handles.add(std::move(open));
   OpenFile opened;
   opened.handle = handle;
+  // Of content that was dropped the kernel may have pages still: whoever opens it anew brings it back.
+  opened.keep_cache = content->whole;
   Result<> done;
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
   if (done && content->whole && (content->size != 0 || writes)) {

@@ -86,6 +86,11 @@ Result<NodeStatus> Client::status(NodeId id) {
   status.size = node->size;
   status.bytes_here = bytes_here(*impl_, id, *node);
   status.version = node->content_base;
+  status.kept = impl_->tree->kept(id);
+  const auto hidden = impl_->tree->hidden(id);
+  if (!hidden) return pass(as_errno(hidden.error()));
+  status.hides = hidden->hides;
+  status.absent = hidden->absent;
   return status;
 }
 
@@ -110,6 +115,14 @@ Ticket Client::set_status(NodeId node, Status to, Reply<> reply) {
   Section section(*impl_);
   if (auto fine = impl_->writable(); !fine) return impl_->answer(reply, std::move(fine)), 0;
   return impl_->transitions.begin(node, to, true, std::move(reply));
+}
+
+Result<> Client::set_pin(NodeId node, Pin pin) {
+  Section section(*impl_);
+  if (auto fine = impl_->writable(); !fine) return fine;
+  auto done = impl_->transitions.pin(node, pin);
+  if (!done) return pass(as_errno(done.error()));
+  return {};
 }
 
 Ticket Client::wait(NodeId node, Reply<> reply) {

@@ -54,18 +54,29 @@ void Core::take_tree_effects() {
     for (const auto folder : next.unlisted) {
       if (link.ready()) listings.want(folder);
     }
+    for (const auto node : next.to_list) listings.want(node), effects.wake = true;
     if (next.queue_changed) pushes.queue_changed();
+    const auto notices = [this](NodeId about) -> auto& {
+      return transitions.hushes(about) ? held_notices : effects.notices;
+    };
     for (const auto node : next.attributes_changed) {
-      effects.notices.emplace_back([this, node] { seams.kernel.attributes_changed(node); });
+      notices(node).emplace_back([this, node] { seams.kernel.attributes_changed(node); });
     }
     for (const auto node : next.content_changed) {
-      effects.notices.emplace_back([this, node] { seams.kernel.content_changed(node); });
+      notices(node).emplace_back([this, node] { seams.kernel.content_changed(node); });
     }
     for (const auto& change : next.names_changed) {
-      effects.notices.emplace_back(
-          [this, change] { seams.kernel.name_changed(change.folder, change.name); });
+      notices(change.folder).emplace_back([this, change] {
+        seams.kernel.name_changed(change.folder, change.name);
+      });
     }
     if (next.contents_to_remove.empty() && next.content_changed.empty()) break;
+  }
+}
+
+void Core::release_held_notices() {
+  for (auto& notice : std::exchange(held_notices, {})) {
+    effects.notices.push_back(std::move(notice));
   }
 }
 

@@ -53,6 +53,8 @@ struct Core {
   Time now() const { return seams.clock.now(); }
   /// What the tree says must follow; at the end of every section.
   void take_tree_effects();
+  /// What the kernel was not to be told while it waited for us.
+  void release_held_notices();
   /// Nobody holds the node any more: orphans go.
   void release_node(NodeId node);
 
@@ -73,6 +75,7 @@ struct Core {
   store::ContentFolder content_files;
   std::optional<Tree> tree;
   Effects effects;
+  std::vector<std::function<void()>> held_notices;  // see Transitions::hushes
 
   Settings settings;
   Waits waits;

@@ -1,5 +1,7 @@
 #include "fusefs/core/former_names.h"
 
+#include <algorithm>
+
 namespace ebb::fusefs {
 
 void FormerNames::remember(NodeId folder, std::string name, const FormerName& former, Time now) {
@@ -18,6 +20,17 @@ std::optional<FormerName> FormerNames::take(NodeId folder, const std::string& na
   const auto former = it->second.former;
   forget(it);
   return former;
+}
+
+void FormerNames::made(NodeId node, Time now) {
+  if (made_.size() >= kNewFilesMax) made_.pop_front();
+  made_.emplace_back(node, now);
+}
+
+bool FormerNames::made_lately(NodeId node, Time now) const {
+  return std::any_of(made_.begin(), made_.end(), [&](const auto& one) {
+    return one.first == node && now - one.second < kFormerNameLife;
+  });
 }
 
 void FormerNames::forget(std::map<Key, Kept>::iterator it) {

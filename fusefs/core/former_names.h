@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <list>
 #include <map>
 #include <optional>
@@ -19,6 +20,9 @@ inline constexpr Duration kFormerNameLife = std::chrono::seconds(15);
 /// A program that deletes a big tree fills this; the oldest go first.
 inline constexpr std::size_t kFormerNamesMax = 4096;
 
+/// New files that may still be on their way to the name they are made for.
+inline constexpr std::size_t kNewFilesMax = 256;
+
 struct FormerName {
   NodeId node;
   store::Status status = store::Status::untracked;
@@ -30,6 +34,10 @@ class FormerNames {
   void remember(NodeId folder, std::string name, const FormerName& former, Time now);
   /// What had the name, if it went less than kFormerNameLife ago; it is forgotten by that.
   std::optional<FormerName> take(NodeId folder, const std::string& name, Time now);
+
+  /// A file was made; the last ones are known for kFormerNameLife.
+  void made(NodeId node, Time now);
+  bool made_lately(NodeId node, Time now) const;
 
  private:
   using Key = std::pair<NodeId, std::string>;
@@ -43,7 +51,8 @@ class FormerNames {
   void expire(Time now);
 
   std::map<Key, Kept> names_;
-  std::list<Key> order_;  // oldest first
+  std::list<Key> order_;                      // oldest first
+  std::deque<std::pair<NodeId, Time>> made_;  // oldest first
 };
 
 }  // namespace ebb::fusefs

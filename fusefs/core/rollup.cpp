@@ -58,7 +58,7 @@ State state_of(const Node& node, const Activity& activity) {
   if (counts.conflict > 0) return State::conflict;
   if (activity.own_pulling + activity.beneath_pulling > 0) return State::pulling;
   if (activity.own_pushing + activity.beneath_pushing > 0) return State::pushing;
-  if (counts.waiting > 0) return State::waiting;
+  if (counts.waiting + activity.own_waiting + activity.beneath_waiting > 0) return State::waiting;
   if (counts.partial > 0) return State::partial;
   return State::clean;
 }

@@ -1,5 +1,6 @@
 // How many nodes beneath a folder are in which state.  What is on disk (error, conflict, waiting,
-// partial) is counted in the folder's record, what is under way (pulling, pushing) in memory; both
+// partial) is counted in the folder's record, what is under way (pulling, pushing, a transition) in
+// memory; both
 // up to the root.
 #pragma once
 
@@ -32,11 +33,12 @@ void adjust(store::Node& folder, const Counts& before, const Counts& after);
 struct Activity {
   std::uint32_t own_pulling = 0;
   std::uint32_t own_pushing = 0;
+  std::uint32_t own_waiting = 0;
   std::uint32_t beneath_pulling = 0;
   std::uint32_t beneath_pushing = 0;
+  std::uint32_t beneath_waiting = 0;
 
-  bool owns() const { return own_pulling + own_pushing > 0; }
-  bool none() const { return own_pulling + own_pushing + beneath_pulling + beneath_pushing == 0; }
+  bool owns() const { return own_pulling + own_pushing + own_waiting > 0; }
 };
 using Activities = std::unordered_map<NodeId, Activity>;
 

@@ -72,8 +72,9 @@ Result<OpId> Settings::next_operation() {
 }
 
 Result<> Settings::add_transition(const StoredTransition& transition) {
-  const std::uint64_t both[2] = {transition.node.value, static_cast<std::uint64_t>(transition.to)};
-  return put(kTransitions, transition.node.value, bytes_of(both));
+  const std::uint64_t all[3] = {transition.node.value, static_cast<std::uint64_t>(transition.to),
+                                static_cast<std::uint64_t>(transition.plan)};
+  return put(kTransitions, transition.node.value, bytes_of(all));
 }
 
 Result<> Settings::remove_transition(NodeId node) {
@@ -83,7 +84,13 @@ Result<> Settings::remove_transition(NodeId node) {
 std::vector<StoredTransition> Settings::transitions() const {
   std::vector<StoredTransition> out;
   const auto visit = [&](std::uint64_t, const Cell& cell) {
-    out.push_back({NodeId(number_at(cell, 0)), static_cast<store::Status>(number_at(cell, 8))});
+    const std::uint64_t to = number_at(cell, 8);
+    const std::uint64_t plan = number_at(cell, 16);
+    const bool known = to <= static_cast<std::uint64_t>(store::Status::syncmore) &&
+                       plan < static_cast<std::uint64_t>(store::kPlans);
+    out.push_back({NodeId(number_at(cell, 0)),
+                   known ? static_cast<store::Status>(to) : store::Status::untracked,
+                   known ? static_cast<store::Plan>(plan) : store::Plan::refused});
     return true;
   };
   const auto read = store_->scan(Table::settings, kTransitions, 0, visit);

@@ -10,6 +10,7 @@
 #include "base/seams.h"
 #include "store/status.h"
 #include "store/store.h"
+#include "store/transition.h"
 
 namespace ebb::fusefs {
 
@@ -17,6 +18,7 @@ namespace ebb::fusefs {
 struct StoredTransition {
   NodeId node;
   store::Status to = store::Status::untracked;
+  store::Plan plan = store::Plan::refused;  // of a folder, as it was checked
 };
 
 /// Under the client's lock.  Every setter is a transaction of its own; durable with the store's

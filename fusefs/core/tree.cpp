@@ -181,6 +181,26 @@ State Tree::state(NodeId id, const Node& node) const {
   return state_of(node, it == impl_->core.activity.end() ? Activity{} : it->second);
 }
 
+bool Tree::kept(NodeId id) const {
+  return impl_->read([&](const store::Store& store) { return is_kept(store, id); }).value_or(false);
+}
+
+Result<Tree::Hidden> Tree::hidden(NodeId id) const {
+  return impl_->read([&](const store::Store& store) {
+    Hidden out;
+    for (const auto& name : names_of(store, id)) {
+      const bool other = name.server && name.server != id && (name.flags & kGoing) == 0;
+      out.hides = out.hides || (name.local == id && other);
+    }
+    if (!node_of(store, id).is_folder()) return out;
+    need(store.list(id, 0, [&](const Name& name) {
+      if (!name.local && (name.flags & store::kAbsent) != 0) ++out.absent;
+      return true;
+    }));
+    return out;
+  });
+}
+
 // ---- changes made here
 
 Result<NodeId> Tree::make(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode,
@@ -292,6 +312,27 @@ Result<> Tree::set_status(NodeId id, Status to) {
   return impl_->change([&](Edit& edit) { fusefs::set_status(edit, id, to); });
 }
 
+Result<> Tree::detach(NodeId id) {
+  return impl_->change([&](Edit& edit) { fusefs::detach(edit, id); });
+}
+
+Result<> Tree::list_anew(NodeId folder) {
+  return impl_->change([&](Edit& edit) {
+    edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
+  });
+}
+
+Result<bool> Tree::names_wait(NodeId id) const {
+  return impl_->read([&](const store::Store& store) {
+    const auto node = node_of(store, id);
+    return node.entry && has_open_names(store, id);
+  });
+}
+
+std::uint64_t Tree::wakings() const {
+  return impl_->core.wakings;
+}
+
 // ---- the server's side
 
 Result<> Tree::listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries) {
@@ -386,7 +427,9 @@ Result<> Tree::step_moot(const Step& step) {
 
 void Tree::set_active(NodeId id, State active, bool on) {
   auto& own = impl_->core.activity[id];
-  auto& count = active == State::pulling ? own.own_pulling : own.own_pushing;
+  auto& count = active == State::pulling   ? own.own_pulling
+                : active == State::pushing ? own.own_pushing
+                                           : own.own_waiting;
   if (!on && count == 0) return;
   count += on ? 1u : -1u;
   recount_activity(impl_->core);

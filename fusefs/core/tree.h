@@ -49,6 +49,7 @@ struct TreeEffects {
   std::vector<NodeId> unsure;    // the server has something newer of which only the version is known: a fresh
                                  //   word on it (Stat, then entry_from_server) is wanted
   std::vector<NodeId> unlisted;  // folders whose names are in doubt: to be listed again
+  std::vector<NodeId> to_list;   // folders whose names are wanted, because what is in them is to be kept here
   bool queue_changed = false;    // the engine looks again
 };
 
@@ -110,6 +111,13 @@ class Tree {
   std::string path(NodeId id) const;
   std::optional<NodeId> of_entry(EntryId entry) const;
   State state(NodeId id, const store::Node& node) const;  // O(1), folders too
+  /// Its own pin says keep, or the nearest one above that says anything.
+  bool kept(NodeId id) const;
+  struct Hidden {
+    bool hides = false;        // an entry of the server under one of its names is not shown
+    std::uint64_t absent = 0;  // of a folder: its names of the server that a mark of absence hides
+  };
+  Result<Hidden> hidden(NodeId id) const;
 
   // ---- changes made here
   Result<NodeId> make(NodeId folder, std::string_view name, Kind kind, std::uint32_t mode,
@@ -147,7 +155,19 @@ class Tree {
   /// The part of a transition that is a matter of record alone.  sync -> remote: only for a clean node; its
   /// content is given up.  sync -> local: only for a whole one; the server's entry stays, hidden.
   /// local -> sync: version 0, into the queue; ancestors as ebb-status(7) says.  remote -> sync: wanted.
+  /// A folder: its own word.  -> remote and -> local only when what is in it allows it: ENOTEMPTY for what
+  /// still has to become so, EBUSY for what the server has to be told first.
   Result<> set_status(NodeId id, Status to);
+  /// sync -> local beneath a folder that becomes local as a whole: the server's copy is not kept under the
+  /// name, but hidden with the folder at the end.  EBUSY as in set_status.
+  Result<> detach(NodeId id);
+  /// The names that the server has in the folder are asked for again.
+  Result<> list_anew(NodeId folder);
+  /// Whether a rename or a further name of it waits for the server.
+  Result<bool> names_wait(NodeId id) const;
+  /// Moves when anything anywhere became other than remote: a folder seen to be all remote still is, while
+  /// this stands still.
+  std::uint64_t wakings() const;
 
   // ---- the server's side
   /// The names of a folder as the server listed them, all of them.  `sequence`: up to which changes are in.
@@ -189,8 +209,9 @@ class Tree {
   /// word (removing what is gone already).
   Result<> step_moot(const Step& step);
 
-  /// Volatile states, counted up the folders like the durable ones.  Calls pair.
-  void set_active(NodeId id, State pulling_or_pushing, bool on);
+  /// Volatile states, counted up the folders like the durable ones: pulling, pushing, and waiting for what has
+  /// no record of its own (a transition under way).  Calls pair.
+  void set_active(NodeId id, State active, bool on);
 
   /// The kernel has forgotten the node and no handle has it: an orphan is dropped.
   Result<> unused(NodeId id);

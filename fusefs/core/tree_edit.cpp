@@ -30,6 +30,7 @@ std::vector<Name> Edit::names_in(NodeId folder) const {
 
 void Edit::save(NodeId id, const Node& before, const Node& after) {
   need(txn_.put(id, after));
+  if (after.status != Status::remote && before.status == Status::remote) ++core.wakings;
   const auto counted = all_counts(before);
   const auto counts = all_counts(after);
   if (counted != counts) count(counting_folder(id, after), counted, counts);
@@ -61,6 +62,7 @@ void Edit::bind(NodeId folder, std::string_view text, Side side, NodeId id) {
     if (other) stood.emplace_back(other, counting_folder(other, node(other)));
   }
   need(txn_.bind(folder, text, side, id));
+  if (side == Side::local && id) ++core.wakings;
   for (const auto& [other, before] : stood) {
     const auto record = node(other);
     const auto after = counting_folder(other, record);
@@ -180,6 +182,12 @@ void Edit::want_content(NodeId id) {
   change(id, [](Node& n) { n.set(store::kPulling); });
   put_cell(Table::pulls, 0, id.index(), id);
   effects.wanted.push_back(id);
+}
+
+bool Edit::keeps(NodeId folder) {
+  const auto [it, fresh] = keeps_.emplace(folder, false);
+  if (fresh) it->second = is_kept(core.store(), folder);
+  return it->second;
 }
 
 void Edit::send_to_limbo(NodeId id) {
@@ -306,6 +314,7 @@ void Edit::take_effects() {
   append(to.replaced, effects.replaced);
   append(to.unsure, effects.unsure);
   append(to.unlisted, effects.unlisted);
+  append(to.to_list, effects.to_list);
   to.queue_changed = to.queue_changed || effects.queue_changed;
 }
 
@@ -313,13 +322,14 @@ void Edit::take_effects() {
 
 namespace {
 
-void add_beneath(TreeCore& core, NodeId id, std::uint32_t pulling, std::uint32_t pushing) {
+void add_beneath(TreeCore& core, NodeId id, const Activity& own) {
   const auto record = find_node(core.store(), id);
   auto folder = record ? counting_folder(id, *record) : NodeId{};
   for (int depth = 0; folder && depth < kDepthMax; ++depth) {
     auto& above = core.activity[folder];
-    above.beneath_pulling += pulling;
-    above.beneath_pushing += pushing;
+    above.beneath_pulling += own.own_pulling;
+    above.beneath_pushing += own.own_pushing;
+    above.beneath_waiting += own.own_waiting;
     folder = counting_folder(folder, node_of(core.store(), folder));
   }
 }
@@ -332,11 +342,12 @@ void recount_activity(TreeCore& core) {
     if (!activity.owns()) continue;
     own[id].own_pulling = activity.own_pulling;
     own[id].own_pushing = activity.own_pushing;
+    own[id].own_waiting = activity.own_waiting;
   }
   core.activity = own;
   for (const auto& [id, activity] : own) {
     try {
-      add_beneath(core, id, activity.own_pulling, activity.own_pushing);
+      add_beneath(core, id, activity);
     } catch (const Failure&) {
     }
   }

@@ -28,6 +28,9 @@ namespace ebb::fusefs {
 /// because the entry was deleted, moved away or replaced here.  Without it a server's side that is
 /// not the local one is hidden, marked absent, or somebody else's.
 inline constexpr std::uint16_t kGoing = 1u << 1;
+/// Another: the local folder here was the server's that it hides, and what was in it is hidden with
+/// that.  Removing the local one leaves a mark of absence.
+inline constexpr std::uint16_t kDetached = 1u << 2;
 
 /// Table::unsettled has a second table: the nodes with kOpenForWrite.
 inline constexpr std::uint64_t kUnsettledTable = 0;
@@ -79,6 +82,7 @@ struct TreeCore {
   };
   Numbers content_numbers;  // reserved and not given yet
   std::uint64_t queue_length = 0;
+  std::uint64_t wakings = 0;  // see Tree
 
   struct Limbo {
     NodeId node;
@@ -110,12 +114,16 @@ std::optional<Queued> find_queued(const store::Store& store, const store::Node& 
 NodeId counting_folder(NodeId id, const store::Node& node);
 /// Folder of the node's name on the server's side, none where it has none.
 NodeId server_folder(const store::Store& store, NodeId id);
+/// Whether the nearest pin at or above the node that says anything says keep.
+bool is_kept(const store::Store& store, NodeId id);
 /// Whether the folder is the other one or, by what is shown, inside it.
 bool is_inside(const store::Store& store, NodeId folder, NodeId other);
 /// The facts for planner.h; those about circles only with `circles`.
 PlanFacts facts_of(const store::Store& store, NodeId id, bool circles);
 /// Whether the two, of which the second is the server's, can turn out to be the same file.
 bool may_be_equal(const store::Store& store, NodeId ours, NodeId theirs);
+/// Whether a rename or a further name of the node waits for the server.
+bool has_open_names(const store::Store& store, NodeId id);
 /// The step that is under way, if there is one.
 std::optional<Step> step_under_way(const store::Store& store, NodeId id, const store::Node& node);
 
@@ -167,6 +175,8 @@ class Edit {
   /// Content here is given up, whole or partial.
   void drop_content(NodeId id);
   void want_content(NodeId id);
+  /// is_kept() of a folder, looked up once in a change.
+  bool keeps(NodeId folder);
   /// The server took it away, perhaps only for a moment: kept without a name for now.
   void send_to_limbo(NodeId id);
   void drop_expired_limbo();
@@ -192,6 +202,7 @@ class Edit {
   std::vector<NodeId> touched_;
   std::set<NodeId> changed_;
   std::set<NodeId> kept_;  // in limbo from now on
+  std::unordered_map<NodeId, bool> keeps_;
   bool activity_moved_ = false;
   std::uint64_t enqueued_ = 0;
   std::uint64_t dequeued_ = 0;
@@ -246,7 +257,21 @@ void absorb_twin(Edit& edit, NodeId id, EntryId entry);
 bool undo_move(Edit& edit, NodeId id);
 /// As undo_move(), for whoever of ours makes `folder` stand inside `id`.
 bool undo_moves_between(Edit& edit, NodeId folder, NodeId id);
+/// The same for every folder in which the node has a name.
+void sync_names(Edit& edit, NodeId id);
+/// A file whose content is to be here and to stay here.
+void keep_here(Edit& edit, NodeId id);
+/// Something in the folder is the server's no more: should the folder become local, too, it hides that.
+void note_detached(Edit& edit, NodeId folder);
+/// A hidden record of what the server keeps under the names of a node that becomes local.
+NodeId hide_servers(Edit& edit, NodeId id, const store::Node& node);
+/// The same directory on both sides, made apart: one from now on.
+void merge_folder(Edit& edit, NodeId id, NodeId hidden);
 void touch_folder(Edit& edit, NodeId folder);
+/// The node stands at a name that another had a moment ago: it is its next version, where that has
+/// not been pushed away yet.
+void take_former_identity(Edit& edit, NodeId folder, const std::string& name, NodeId id,
+                          const FormerName& former);
 /// Removes the server's names beneath a folder record that is given up.
 void drop_subtree(Edit& edit, NodeId folder);
 void check_name(std::string_view name);
@@ -266,6 +291,8 @@ void set_attributes(Edit& edit, NodeId id, const AttributeChange& change);
 void set_xattr(Edit& edit, NodeId id, const std::string& name, std::string_view value, int flags);
 void remove_xattr(Edit& edit, NodeId id, const std::string& name);
 void set_status(Edit& edit, NodeId id, Status to);
+void set_folder_status(Edit& edit, NodeId id, Status to);
+void detach(Edit& edit, NodeId id);
 void start(Edit& edit);
 TreeCore::Numbers reserve_content_numbers(Edit& edit);
 

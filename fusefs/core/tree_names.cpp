@@ -50,6 +50,8 @@ Status status_after(const FormerName& former, Status by_folder) {
   return former.status == Status::local ? Status::local : Status::sync;
 }
 
+}  // namespace
+
 void take_former_identity(Edit& edit, NodeId folder, const std::string& name, NodeId id,
                           const FormerName& former) {
   const auto cell = edit.name(folder, name);
@@ -58,8 +60,6 @@ void take_former_identity(Edit& edit, NodeId folder, const std::string& name, No
   if (edit.node(former.node).flags & store::kError) return;
   if (can_take_identity(edit, id, former.node, true)) take_identity(edit, id, former.node);
 }
-
-}  // namespace
 
 NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::uint32_t mode,
             const Maker& maker, std::string_view target) {
@@ -82,6 +82,10 @@ NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::
   if (!target.empty()) edit.set_text(id, Text::target, as_bytes(target));
   edit.bind(folder, name, Side::local, id);
   edit.changed(id);
+  if (kind == Kind::file) {
+    edit.afterwards.push_back(
+        [&core = edit.core, id] { core.former.made(id, core.seams.clock.now()); });
+  }
   if (former) take_former_identity(edit, folder, name, id, *former);
   arrived_at(edit, folder, name);
   touch_folder(edit, folder);
@@ -148,6 +152,18 @@ bool has_hidden(const std::vector<Name>& names) {
   return false;
 }
 
+/// It stood for the server's folder, and what that holds is hidden with it.
+bool hides_contents(Edit& edit, NodeId folder, const std::string& name) {
+  const auto cell = edit.name(folder, name);
+  return cell->server && cell->server != cell->local && (cell->flags & kDetached) != 0;
+}
+
+void leave_absent(Edit& edit, NodeId folder, const std::string& name) {
+  edit.flag(folder, name, kDetached, false);
+  edit.flag(folder, name, store::kAbsent, true);
+  edit.bind(folder, name, Side::local, {});
+}
+
 /// Nothing is deleted on the server: the folder is only not shown here.
 void mark_absent(Edit& edit, NodeId id) {
   for (const auto& name : edit.names(id)) {
@@ -170,6 +186,7 @@ void remove_folder(Edit& edit, NodeId folder, const std::string& name) {
   if (has_shown(names)) refuse(ENOTEMPTY);
   touch_folder(edit, folder);
   if (has_hidden(names)) return mark_absent(edit, id);
+  if (hides_contents(edit, folder, name)) return leave_absent(edit, folder, name);
   leave_name(edit, folder, name);
   edit.changed(id);
 }

@@ -46,6 +46,7 @@ void leave_name(Edit& edit, NodeId folder, const std::string& text) {
   const auto before = edit.name(folder, text);
   const auto left = before->local;
   edit.bind(folder, text, Side::local, {});
+  edit.flag(folder, text, kDetached, false);
   const auto cell = edit.name(folder, text);
   if (!cell || (cell->flags & (kGoing | store::kAbsent)) != 0) return;
   if (cell->server == left) {
@@ -57,6 +58,7 @@ void leave_name(Edit& edit, NodeId folder, const std::string& text) {
 
 void arrived_at(Edit& edit, NodeId folder, const std::string& text) {
   edit.flag(folder, text, store::kAbsent, false);
+  edit.flag(folder, text, kDetached, false);
   const auto cell = edit.name(folder, text);
   if (!cell || !cell->local) return;
   if (cell->server == cell->local) return edit.flag(folder, text, kGoing, false);

@@ -79,4 +79,13 @@ bool is_inside(const Store& store, NodeId folder, NodeId other) {
   return false;
 }
 
+bool is_kept(const Store& store, NodeId id) {
+  for (int depth = 0; id && depth < kDepthMax; ++depth) {
+    const auto node = node_of(store, id);
+    if (node.pin != Pin::inherit) return node.pin == Pin::keep;
+    id = counting_folder(id, node);
+  }
+  return false;
+}
+
 }  // namespace ebb::fusefs

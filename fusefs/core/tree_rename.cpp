@@ -49,11 +49,17 @@ void check_over(Edit& edit, const Move& move) {
   }
 }
 
+/// Files and symlinks stand for each other: which of them a name holds is the content's matter.
+bool can_share_status(const Node& a, const Node& b) {
+  const auto fits = [](Kind kind) { return kind == Kind::file || kind == Kind::symlink; };
+  return fits(a.kind) && fits(b.kind);
+}
+
 /// What arrives takes the status of the file it replaces; `node` as it was before.
 void check_status_over(Edit& edit, const Move& move) {
   const auto node = edit.node(move.id);
   const auto over = edit.node(move.over);
-  if (node.kind != Kind::file || over.kind != Kind::file) return;
+  if (!can_share_status(node, over)) return;
   if (is_synced(node.status) == is_synced(over.status)) return;
   const bool becomes_local = is_synced(node.status);
   if (node.links > 1) refuse(EXDEV, "its other names would have another status");
@@ -74,7 +80,8 @@ void become_local(Edit& edit, NodeId id) {
 void become_synced(Edit& edit, NodeId id) {
   edit.change(id, [](Node& n) {
     n.status = Status::sync;
-    n.flags |= store::kContentDirty | store::kAttributesDirty;
+    n.set(store::kContentDirty, n.kind == Kind::file);
+    n.set(store::kAttributesDirty);
     ++n.content_local;
     ++n.attributes_local;
   });
@@ -84,7 +91,7 @@ void become_synced(Edit& edit, NodeId id) {
 void take_status(Edit& edit, const Move& move) {
   const auto node = edit.node(move.id);
   const auto over = edit.node(move.over);
-  if (node.kind != Kind::file || over.kind != Kind::file) return;
+  if (!can_share_status(node, over)) return;
   const bool synced = is_synced(over.status);
   if (is_synced(node.status) && !synced) become_local(edit, move.id);
   if (node.status == Status::local && synced) become_synced(edit, move.id);
@@ -95,8 +102,8 @@ void replace_over(Edit& edit, const Move& move, const Name& before) {
   if (before.server == move.over) edit.flag(move.to, move.new_name, kGoing, true);
   edit.change(move.over, [&](Node& n) { n.ctime = edit.wall(); });
   edit.changed(move.over);
-  if (edit.node(move.id).kind != Kind::file || edit.node(move.over).kind != Kind::file) return;
   take_status(edit, move);
+  if (edit.node(move.id).kind != Kind::file || edit.node(move.over).kind != Kind::file) return;
   const bool gone = edit.node(move.over).links == 0;
   if (!is_synced(edit.node(move.id).status) || !gone) return;
   if (can_take_identity(edit, move.id, move.over, false)) {
@@ -130,14 +137,27 @@ void remember(Edit& edit, const Move& move, const Node& node) {
   });
 }
 
+/// The other way in which programs save with a backup: the old file is moved away, and one that was
+/// just written is moved to its name.
+void take_former_place(Edit& edit, const Move& move, const Node& node) {
+  const bool fresh = node.kind == Kind::file && node.links == 1 && !move.over &&
+                     edit.core.former.made_lately(move.id, edit.now());
+  if (!fresh || !is_synced(edit.node(move.to).status)) return;
+  const auto former = edit.core.former.take(move.to, move.new_name, edit.now());
+  if (!former || former->node == move.id || former->status == Status::untracked) return;
+  const bool synced = is_synced(former->status);
+  if (!synced || is_synced(node.status)) return;
+  become_synced(edit, move.id);
+  take_former_identity(edit, move.to, move.new_name, move.id, *former);
+}
+
 void plain(Edit& edit, const Move& move) {
   const auto node = edit.node(move.id);
   if (move.over) {
     check_over(edit, move);
     check_status_over(edit, move);
   }
-  const bool takes_local = move.over && node.kind == Kind::file &&
-                           edit.node(move.over).kind == Kind::file &&
+  const bool takes_local = move.over && can_share_status(node, edit.node(move.over)) &&
                            !is_synced(edit.node(move.over).status);
   if (!takes_local) refuse_into_local(edit, move.id, move.to);
   refuse_into_itself(edit, move.id, move.to);
@@ -150,6 +170,7 @@ void plain(Edit& edit, const Move& move) {
   edit.bind(move.to, move.new_name, Side::local, move.id);
   leave_name(edit, move.from, move.name);
   if (move.over) replace_over(edit, move, *before);
+  take_former_place(edit, move, node);
   arrived_at(edit, move.to, move.new_name);
   stamp(edit, move);
   remember(edit, move, node);

@@ -133,6 +133,7 @@ void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
   if (node.status != Status::remote && node.kind != Kind::symlink) wake_folder(edit, folder);
   edit.bind(folder, name, Side::local, id);
   edit.effects.names_changed.push_back({folder, name});
+  if (edit.keeps(folder)) keep_here(edit, id);
 }
 
 void new_entry(Edit& edit, NodeId folder, const std::string& name, const proto::Entry& entry) {

@@ -63,7 +63,7 @@ Result<> ordinary(std::string_view name) {
 Result<> set_pin(Core& core, NodeId node, std::string_view value) {
   const auto pin = store::parse_pin(value);
   if (!pin) return fail_errno(EINVAL, "keep, auto or inherit");
-  return core.tree->set_pin(node, *pin);
+  return core.transitions.pin(node, *pin);
 }
 
 }  // namespace
@@ -75,6 +75,7 @@ std::vector<std::string> attribute_names() {
 }
 
 std::string reason_of(Core& core, NodeId node) {
+  if (auto becoming = core.transitions.reason(node); !becoming.empty()) return becoming;
   const auto text = core.store->text(node, store::Text::reason);
   return text ? std::string(as_text(*text)) : std::string{};
 }

@@ -12,10 +12,12 @@ std::string_view advice(int number) {
   switch (number) {
     case EPERM:
       return "; ebb-status(7) says which changes of status there are";
+    case EINPROGRESS:
+      return "; `ebb wait` waits for it";
     case EINVAL:
       return "; ebb-status(7) says which words a file and a folder can have";
     case EBUSY:
-      return "; close it and try again";
+      return "; close what has it open, or let what is under way there end, and try again";
     case EHOSTDOWN:
       return "; try again when the server is back";
     case ETIMEDOUT:
@@ -84,6 +86,26 @@ std::vector<Mount> own_mounts() {
 
 Json request(std::string_view what, const std::string& path) {
   return {{"do", what}, {"path", bytes_to_json(path)}};
+}
+
+std::string joined(const std::string& path, const std::string& name) {
+  return path.empty() || path.ends_with('/') ? path + name : path + "/" + name;
+}
+
+Outcome<> each_entry(ControlClient& control, const std::string& inside, const std::string& shown,
+                     const std::function<Outcome<>(const std::string& name, const Json&)>& visit) {
+  std::uint64_t cookie = 0;
+  do {
+    Json what = request("list", inside);
+    what["cookie"] = cookie;
+    const auto page = checked(control.ask(what), shown);
+    if (!page) return tl::unexpected(page.error());
+    for (const Json& entry : page->value("entries", Json::array())) {
+      if (auto done = visit(bytes_from_json(entry.value("name", "")), entry); !done) return done;
+    }
+    cookie = page->value("next", std::uint64_t{0});
+  } while (cookie != 0);
+  return {};
 }
 
 Outcome<Json> checked(const Outcome<Json>& answer, const std::string& path) {

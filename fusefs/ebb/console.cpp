@@ -22,6 +22,15 @@ void Console::end_progress() {
   err << "\r\x1b[K" << std::flush;
 }
 
+std::optional<std::string> Console::ask(std::string_view question) {
+  if (in == nullptr) return std::nullopt;
+  end_progress();
+  err << question << std::flush;
+  std::string answer;
+  if (!std::getline(*in, answer)) return std::nullopt;
+  return answer;
+}
+
 std::string human_size(std::uint64_t bytes) {
   constexpr std::array<std::string_view, 6> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double size = static_cast<double>(bytes);

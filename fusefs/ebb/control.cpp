@@ -60,7 +60,10 @@ Json to_json(const NodeStatus& status) {
           {"size", status.size},
           {"bytes_here", status.bytes_here},
           {"version", status.version.value},
-          {"pin", store::word(status.pin)}};
+          {"pin", store::word(status.pin)},
+          {"kept", status.kept},
+          {"hides", status.hides},
+          {"absent", status.absent}};
 }
 
 Json to_json(const ClientStatus& status) {

@@ -3,19 +3,19 @@
 // {"do": WORD, "path": PATH, ...}; its answer is one object, with "error" (a sentence) and "errno"
 // where it failed.
 //
-//     mount                      -> mountpoint, source, state_folder, connected, problem, waiting,
-//     conflicts, errors,
-//                                   pulls, ending
-//     status path                -> one entry (below)
-//     list path cookie           -> entries: [entry + name...], next: cookie to go on with, 0 =
-//     that was all set path to                -> answered when the transition has ended wait path
-//     -> answered when nothing there is waiting any more queue                      -> waiting:
-//     [{path, seconds}...]
-//     history path               -> versions: [{path, version, kind, event, size, mtime, when,
-//     by}...] restore path version       -> answered when it is back
+//     mount                -> mountpoint, source, state_folder, connected, problem, waiting,
+//                             conflicts, errors, pulls, ending
+//     status path          -> one entry (below)
+//     list path cookie     -> entries: [entry + name...], next: cookie to go on with, 0 = that was
+//     all set path to          -> answered when the transition has ended pin path pin         ->
+//     answered at once; what is to be kept comes by itself wait path            -> answered when
+//     nothing there is waiting any more queue                -> waiting: [{path, seconds}...], in
+//     order
+//     history path         -> versions: [{path, version, kind, event, size, mtime, when, by}...]
+//     restore path version -> answered when it is back
 //
-// An entry: kind, status, state, reason, size, bytes_here, version, pin.  Whoever hangs up during
-// set or wait gives up waiting; what a set has begun goes on.
+// An entry: kind, status, state, reason, size, bytes_here, version, pin, kept, hides, absent.
+// Whoever hangs up during set or wait gives up waiting; what a set has begun goes on.
 #pragma once
 
 #include <cstddef>

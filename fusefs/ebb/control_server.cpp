@@ -111,6 +111,11 @@ class ControlServer::Peer : public std::enable_shared_from_this<Peer> {
       const auto to = store::parse_status(request.value("to", ""));
       if (!to) return answer(error_json("not a status", EINVAL));
       wait_for([&](Reply<> reply) { return client_.set_status(*node, *to, std::move(reply)); });
+    } else if (what == "pin") {
+      const auto pin = store::parse_pin(request.value("pin", ""));
+      if (!pin) return answer(error_json("not a pin", EINVAL));
+      const auto done = client_.set_pin(*node, *pin);
+      answer(done ? Json::object() : error_json(done.error()));
     } else if (what == "wait") {
       wait_for([&](Reply<> reply) { return client_.wait(*node, std::move(reply)); });
     } else {

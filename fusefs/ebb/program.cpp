@@ -24,6 +24,8 @@ struct CommandLine {
   std::vector<std::string> paths;
   bool json = false;
   std::string to;
+  bool recursive = false;
+  std::string as;
   std::optional<double> seconds;
   std::string state_folder;
   FsmapArguments fsmap;
@@ -52,6 +54,7 @@ CLI::App* add_status(CLI::App& app, CommandLine& line) {
       "status", "Show or set the status of files and folders, or show all mounts");
   status->add_option("PATH", line.paths, "files and folders in a mount");
   status->add_flag("--json", line.json, "one JSON object a line");
+  status->add_flag("-r,--recursive", line.recursive, "everything beneath, too");
   status->add_option("--to", line.to, "make it local, sync, remote, syncless or syncmore");
   return status;
 }
@@ -65,8 +68,10 @@ CLI::App* add_wait(CLI::App& app, CommandLine& line) {
 }
 
 CLI::App* add_sync(CLI::App& app, CommandLine& line) {
-  auto* sync = app.add_subcommand("sync", "Make files sync and push them now");
-  sync->add_option("PATH", line.paths, "files in a mount")->required();
+  auto* sync = app.add_subcommand("sync", "Make files and folders synced and push them now");
+  sync->add_option("PATH", line.paths, "files and folders in a mount")->required();
+  sync->add_option("--as", line.as, "what a local folder becomes")
+      ->check(CLI::IsMember({"syncless", "syncmore"}));
   return sync;
 }
 
@@ -82,6 +87,12 @@ CLI::App* add_restore(CLI::App& app, CommandLine& line) {
   restore->add_option("PATH", line.paths, "PATH[@VERSION]; without VERSION the newest that is kept")
       ->required();
   return restore;
+}
+
+CLI::App* add_paths(CLI::App& app, CommandLine& line, const char* name, const char* what) {
+  auto* command = app.add_subcommand(name, what);
+  command->add_option("PATH", line.paths, "files and folders in a mount")->required();
+  return command;
 }
 
 CLI::App* add_check(CLI::App& app, CommandLine& line) {
@@ -135,8 +146,9 @@ int usage(Console& console, const std::string& why) {
 }
 
 int status(Console& console, const CommandLine& line, bool set) {
-  if (!set) return status_command(console, line.paths, line.json);
+  if (!set) return status_command(console, line.paths, {line.json, line.recursive});
   if (line.json) return usage(console, "--to and --json exclude each other");
+  if (line.recursive) return usage(console, "--to and -r exclude each other");
   return set_status_command(console, line.paths, line.to);
 }
 
@@ -151,6 +163,9 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   const auto* sync = add_sync(app, line);
   const auto* history = add_history(app, line);
   const auto* restore = add_restore(app, line);
+  const auto* free = add_paths(app, line, "free", "Drop content that the server has");
+  const auto* pin = add_paths(app, line, "pin", "Have content here, and keep it");
+  const auto* unpin = add_paths(app, line, "unpin", "Content need not be kept");
   const auto* check = add_check(app, line);
   const auto fsmap = add_fsmap(app, line);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
@@ -164,12 +179,15 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   if (mount->parsed()) return mount_command(console, line.mount);
   if (show->parsed()) return status(console, line, show->count("--to") != 0);
   if (wait->parsed()) return wait_command(console, line.paths, line.seconds);
-  if (sync->parsed()) return sync_command(console, line.paths);
   if (history->parsed()) return history_command(console, line.paths, line.json);
   if (restore->parsed()) return restore_command(console, line.paths);
   for (const auto& [command, run] : fsmap) {
     if (command->parsed()) return run(console, line.fsmap);
   }
+  if (sync->parsed()) return sync_command(console, line.paths, line.as);
+  if (free->parsed()) return free_command(console, line.paths);
+  if (pin->parsed()) return pin_command(console, line.paths);
+  if (unpin->parsed()) return unpin_command(console, line.paths);
   if (check->parsed()) return check_command(console, line.state_folder, line.repair);
   return usage(console, "no command");
 }
@@ -207,6 +225,8 @@ std::string base_name(const std::string& path) {
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
   Console console(out, err, &out == &std::cout && ::isatty(STDOUT_FILENO) == 1,
                   &err == &std::cerr && ::isatty(STDERR_FILENO) == 1);
+  const bool person = console.progress && ::isatty(STDIN_FILENO) == 1;
+  if (person) console.in = &std::cin;
   std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   const bool helper = !arguments.empty() && base_name(arguments.front()) == "mount.ebbfs";
   try {

@@ -10,7 +10,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", SOURCE / "build/dev/bin"))
-COMMANDS = ("mount", "status", "wait", "sync", "history", "restore", "fsmap", "check")
+COMMANDS = ("mount", "status", "wait", "sync", "free", "pin", "unpin", "history", "restore", "fsmap", "check")
 
 
 def page(name):

@@ -62,7 +62,7 @@ const Table& allowed() {
       {{kFolder, S::syncmore, S::syncless}, yes(Plan::rename_syncless)},
       {{kFolder, S::syncmore, S::remote}, yes(Plan::empty_to_remote)},
       {{kFolder, S::syncmore, S::local}, yes(Plan::detach_local)},
-      {{kFolder, S::remote, S::remote}, yes(Plan::nothing)},
+      {{kFolder, S::remote, S::remote}, yes(Plan::drop_beneath)},
       {{kFolder, S::remote, S::syncless}, yes(Plan::rename_syncless)},
       {{kFolder, S::remote, S::syncmore}, yes(Plan::pull_syncmore)},
   };
@@ -114,6 +114,79 @@ TEST(Transition, WhatIsBeneathAFolderMayForbidIt) {
     EXPECT_EQ(plan_transition(Kind::folder, from, Status::local, facts), no(EPERM));
     EXPECT_EQ(plan_transition(Kind::folder, from, Status::remote, facts),
               yes(Plan::empty_to_remote));
+  }
+}
+
+TEST(Transition, WhatNeedsTheServerIsRefusedWhileItIsAway) {
+  TransitionFacts missing, renamed;
+  missing.whole = missing.server_reachable = false;
+  renamed.names_on_server = renamed.server_reachable = false;
+  for (const auto& facts : {missing, renamed}) {
+    EXPECT_EQ(plan_transition(Kind::file, Status::sync, Status::local, facts), no(EHOSTDOWN));
+    EXPECT_EQ(plan_transition(Kind::folder, Status::syncmore, Status::local, facts), no(EHOSTDOWN));
+  }
+  TransitionFacts dirty;
+  dirty.dirty = true;
+  dirty.server_reachable = false;
+  EXPECT_EQ(plan_transition(Kind::folder, Status::syncless, Status::remote, dirty), no(EHOSTDOWN));
+  EXPECT_EQ(plan_transition(Kind::file, Status::sync, Status::local, dirty),
+            yes(Plan::pull_then_local));
+}
+
+TEST(Transition, WhatCannotBePushedIsNotDropped) {
+  TransitionFacts facts;
+  facts.stuck = true;
+  EXPECT_EQ(plan_transition(Kind::file, Status::sync, Status::remote, facts), no(EBUSY));
+  EXPECT_EQ(plan_transition(Kind::folder, Status::syncmore, Status::remote, facts), no(EBUSY));
+  facts = {};
+  facts.open_for_write = true;
+  EXPECT_EQ(plan_transition(Kind::folder, Status::syncmore, Status::remote, facts), no(EBUSY));
+}
+
+TEST(Transition, EveryPlanSaysOfEveryEntryBeneathWhatBecomesOfIt) {
+  using S = Status;
+  constexpr auto kFile = Kind::file;
+  constexpr auto kFolder = Kind::folder;
+  constexpr auto kLink = Kind::symlink;
+  const Beneath forbids{std::nullopt, EPERM};
+  const auto becomes = [](S to) { return Beneath{to, 0}; };
+  std::map<std::tuple<Plan, Kind, S>, Beneath> table = {
+      {{Plan::keep_beneath, kFile, S::remote}, becomes(S::sync)},
+      {{Plan::pull_syncmore, kFile, S::remote}, becomes(S::sync)},
+      {{Plan::pull_syncmore, kFolder, S::remote}, becomes(S::syncmore)},
+      {{Plan::detach_local, kFile, S::sync}, becomes(S::local)},
+      {{Plan::detach_local, kLink, S::sync}, becomes(S::local)},
+      {{Plan::detach_local, kFile, S::remote}, forbids},
+      {{Plan::detach_local, kFolder, S::remote}, forbids},
+      {{Plan::detach_local, kFolder, S::syncless}, becomes(S::local)},
+      {{Plan::detach_local, kFolder, S::syncmore}, becomes(S::local)},
+  };
+  for (const auto plan : {Plan::make_syncmore, Plan::fill_syncmore}) {
+    table[{plan, kFile, S::untracked}] = table[{plan, kFile, S::local}] = becomes(S::sync);
+    table[{plan, kLink, S::untracked}] = table[{plan, kLink, S::local}] = becomes(S::sync);
+    table[{plan, kFolder, S::local}] = table[{plan, kFolder, S::syncless}] = becomes(S::syncmore);
+  }
+  for (const auto plan : {Plan::empty_to_remote, Plan::drop_beneath}) {
+    for (const auto kind : {kFile, kLink, Kind::fifo, Kind::socket}) {
+      table[{plan, kind, S::untracked}] = forbids;
+    }
+    for (const auto kind : {kFile, kLink, kFolder}) table[{plan, kind, S::local}] = forbids;
+    for (const auto from : {S::sync, S::remote}) table[{plan, kFile, from}] = becomes(S::remote);
+    for (const auto from : {S::syncless, S::syncmore, S::remote}) {
+      table[{plan, kFolder, from}] = becomes(S::remote);
+    }
+  }
+  for (int number = 0; number < kPlans; ++number) {
+    const auto plan = static_cast<Plan>(number);
+    for (const auto kind : {kFile, kFolder, kLink, Kind::fifo, Kind::socket}) {
+      for (const auto from : kAll) {
+        if (!fits(kind, from)) continue;
+        const auto it = table.find({plan, kind, from});
+        const auto expected = it == table.end() ? Beneath{} : it->second;
+        EXPECT_EQ(plan_beneath(plan, kind, from), expected)
+            << number << ", " << static_cast<int>(kind) << ", " << word(from);
+      }
+    }
   }
 }
 
