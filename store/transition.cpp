@@ -107,10 +107,6 @@ bool stays_here(Status status) {
   return status == Status::local || status == Status::untracked;
 }
 
-bool is_special(Kind kind) {
-  return kind == Kind::fifo || kind == Kind::socket;
-}
-
 /// Remote stays remote, and what is sync already is.
 Beneath synced_beneath(Kind kind, Status from) {
   if (is_special(kind)) return {};

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/hands.h"
 
 namespace ebb::test {
 namespace {
@@ -52,7 +52,7 @@ class FolderTransition : public ::testing::Test {
     return out;
   }
 
-  World world{1};
+  Hands world{1};
 };
 
 class SynclessFolderTransition : public FolderTransition {
@@ -228,12 +228,7 @@ TEST_F(SynclessFolderTransition, AWideOneIsAnsweredInASecondAndResumedAfterAKill
   const auto folder = *world.find(0, "wide");
   constexpr int kFiles = 3000;
   for (int i = 0; i < kFiles; ++i) {
-    auto made = world.ask<fusefs::Attributes>([&](auto reply) {
-      world.client().make_special(folder, "f" + std::to_string(i), Kind::file, 0644, {},
-                                  std::move(reply));
-    });
-    ASSERT_TRUE(made);
-    world.client().forget(made->node, 1);
+    ASSERT_TRUE(world.write(0, "wide/f" + std::to_string(i), ""));
   }
   int answer = -1;
   world.client().set_xattr(folder, "user.ebb.status", "syncmore", 0,
@@ -285,7 +280,7 @@ TEST_F(FolderTransition, WhileASetxattrWaitsTheKernelIsToldNothingAboutTheFolder
 
 class RandomTransitions {
  public:
-  RandomTransitions(std::uint64_t seed, World& world) : world_(world), random_(seed) {
+  RandomTransitions(std::uint64_t seed, Hands& world) : world_(world), random_(seed) {
     world_.machine().options.root = seed % 2 == 0 ? Status::syncmore : Status::syncless;
     for (const char* folder : {"a", "a/a", "b"}) world_.depot.make_folder(folder);
     for (const char* path : {"a/x", "a/a/y", "b/z", "w"}) {
@@ -376,9 +371,8 @@ class RandomTransitions {
   }
 
   void nothing_is_lost() {
-    std::set<std::string> excused;
     std::set<std::string> found;
-    for (const auto& [path, content] : world_.tree(0, excused)) found.insert(content);
+    for (const auto& [path, shown] : world_.tree(0)) found.insert(shown.content);
     for (const auto& [path, content] : kept_) EXPECT_TRUE(found.contains(content)) << path;
   }
 
@@ -389,7 +383,7 @@ class RandomTransitions {
     }
   }
 
-  World& world_;
+  Hands& world_;
   std::mt19937_64 random_;
   std::map<std::string, std::string> kept_;  // what a user has written last, by its name
   std::set<std::string> allowed_;            // what may be on the server
@@ -402,7 +396,7 @@ TEST(Transitions, AnySequenceOfThemLosesNothingAndLeaksNothing) {
   const std::uint64_t count = given != nullptr ? 1 : 15;
   for (auto seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("EBB_SEED=" + std::to_string(seed));
-    World world(seed);
+    Hands world(seed);
     RandomTransitions run(seed, world);
     run.go(80);
     if (::testing::Test::HasFailure()) return;
