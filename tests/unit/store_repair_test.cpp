@@ -1,10 +1,8 @@
 // A damaged store is rebuilt from what can be read, says what it lost, and keeps the damaged one.
 #include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <random>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -238,35 +236,6 @@ TEST_F(StoreRepair, ANewerFormatAndAStoreInUseAreRefused) {
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, Errc::newer_format);
   EXPECT_FALSE(std::filesystem::exists(data_ + ".damaged"));
-}
-
-// Whatever bytes are wrong: repair ends, and what it leaves is sound.
-TEST_F(StoreRepair, AnyDamageIsRepairedIntoASoundStore) {
-  std::mt19937_64 random(11);
-  std::size_t rebuilt = 0;
-  constexpr int kRounds = 60;
-  for (int round = 0; round < kRounds; ++round) {
-    SCOPED_TRACE(round);
-    std::filesystem::remove_all(top_);
-    fill(120);
-    for (auto n = random() % 3 + 1; n > 0; --n) {
-      const auto* file = kFileNames[random() % kFiles];
-      const auto size = std::filesystem::file_size(data_ + "/" + file);
-      auto at = random() % size;
-      if (random() % 2 == 0) at = at / kPageSize * kPageSize + at % 96;
-      const auto bytes = std::min<std::uint64_t>(1 + random() % 64, size - at);
-      overwrite(file, at, bytes, static_cast<char>(random()));
-    }
-    auto report = repair(system_file_io(), data_, true);
-    if (!report && report.error().code == Errc::newer_format) continue;  // that is what it says
-    ASSERT_TRUE(report) << report.error().message();
-    rebuilt += report->kept_as.empty() ? 0 : 1;
-    auto left = check(system_file_io(), data_);
-    ASSERT_TRUE(left) << left.error().message();
-    ASSERT_TRUE(left->clean()) << left->problems.front();
-  }
-  std::printf("%zu of %d damaged stores rebuilt\n", rebuilt, kRounds);
-  EXPECT_GT(rebuilt, 0U);
 }
 
 }  // namespace
