@@ -43,6 +43,7 @@ struct ClientOptions {
   bool read_only = false;
   bool list_xattrs = false;
   bool server_owners = false;  // -o allow_other: numeric owners are the server's
+  std::size_t open_files_max = 4096;  // content files open at once, but for those that are being written
   std::uint32_t uid = 0;       // owner of everything otherwise
   std::uint32_t gid = 0;
   std::string host_name;       // in conflict names and for the server, [A-Za-z0-9-]

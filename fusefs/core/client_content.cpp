@@ -55,12 +55,12 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
   if (done && content->whole && (content->size != 0 || writes)) {
     done = contents.open_file(lock, content);
-    if (done && writes && content->file->fd() >= 0) {
+    if (done && writes && content->whole && content->file->fd() >= 0) {
       done = contents.prepare_write(lock, content);
       if (done) contents.hand_out(content);
       if (OpenHandle* now = handles.find(handle); done && now != nullptr) now->handed_out = true;
     }
-    opened.whole = done.has_value();
+    opened.whole = done.has_value() && content->whole;
     opened.file = content->file;
   }
   if (!done) {
@@ -192,7 +192,7 @@ Ticket Client::read(Handle handle, std::uint64_t offset, std::size_t size, Reply
     if (auto done = core.contents.open_file(section.lock(), content); !done) {
       return core.answer(reply, Result<Piece>(pass(done.error()))), 0;
     }
-    return core.answer(reply, piece()), 0;
+    if (content->is_here(range)) return core.answer(reply, piece()), 0;
   }
   if (content->stale) {
     return core.answer(reply,
@@ -332,7 +332,7 @@ Result<std::uint64_t> Client::seek(Handle handle, std::uint64_t offset, int when
     if (auto done = impl_->contents.open_file(section.lock(), content); !done) {
       return pass(as_errno(done.error()));
     }
-    if (content->file->fd() >= 0) {
+    if (content->whole && content->file->fd() >= 0) {
       const off_t at = ::lseek(content->file->fd(), static_cast<off_t>(offset), whence);
       if (at >= 0) return std::min(static_cast<std::uint64_t>(at), content->size);
       return fail_errno(errno);

@@ -128,6 +128,7 @@ void Contents::replaced(NodeId node) {
 
 Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   core_.moved.wait(lock, [&] { return !content->opening; });
+  content->used = ++uses_;
   if (content->file) return {};
   if (content->detached) return fail_errno(ESTALE);
   const bool make = content->number == 0;
@@ -135,19 +136,27 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   // The store could not keep that a number is taken.
   if (number == 0) return fail_errno(EIO, "no number for a new content file");
   const std::uint64_t size = content->size;
+  const auto node = core_.tree->node(content->node);
+  const bool clean =
+      node && node->entry && !node->has(store::kContentDirty) && !node->has(store::kOpenForWrite);
+  // What a power cut took before anybody asked for it to be kept reads as zeros, as anywhere.
+  const bool forgiven = core_.store->rebooted() && !clean;
   content->opening = true;
   Result<std::unique_ptr<File>> file = fail_errno(EIO);
   {
     const Unlocked open(lock);
     file = make ? core_.content_files.create(number, size) : core_.content_files.open(number);
-    // A power cut may have kept the record and lost the file, or its end: nothing that was synced.
-    if (!file && is_errno(file.error(), ENOENT)) file = core_.content_files.create(number, size);
+    if (!file && !make && forgiven && is_errno(file.error(), ENOENT)) {
+      file = core_.content_files.create(number, size);
+    }
+    // Or a crash came between a change of the file and its record, which counts.  Nobody has it
+    // open.
     if (file && !make) {
-      // Or a crash came between a change of the file and its record, which counts.  Nobody has it
-      // open.
       const auto has = (*file)->size();
       if (has && *has != size && content->unrecorded) {
         content->size = *has;
+      } else if (has && *has < size && clean) {
+        file = fail_errno(ENOENT, "it is shorter than it was");
       } else if (has && *has != size) {
         if (auto fitted = (*file)->truncate(size); !fitted) file = pass(fitted.error());
       }
@@ -158,12 +167,17 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   // A power cut may have taken the record that the number was given, and left the file.
   const bool left_behind = !file && make && is_errno(file.error(), EEXIST);
   if (left_behind && !content->detached) return open_file(lock, content);
+  if (!file && !make && is_errno(file.error(), ENOENT) && !content->detached) {
+    if (auto done = lost(content); !done) return done;
+    return open_file(lock, content);
+  }
   if (!file) return pass(as_errno(file.error()));
   if (content->detached) {
     if (make) core_.garbage.add(number);
     return fail_errno(ESTALE, "the file has another content now");
   }
   content->file = std::move(*file);
+  if (++opened_ > core_.options.open_files_max) close_some();
   if (!make) return {};
   content->new_file = true;
   if (auto done = core_.tree->set_content(content->node, number); !done) {
@@ -172,6 +186,46 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
     return done;
   }
   content->number = number;
+  return {};
+}
+
+/// The half of the idle ones that was used longest ago.  They are opened again when they are
+/// needed; what others hold, or may write without us, stays open.
+void Contents::close_some() {
+  std::vector<ContentPtr> idle;
+  opened_ = 0;
+  for (const auto& [node, content] : table_) {
+    if (!content->file) continue;
+    ++opened_;
+    const bool busy = content->file.use_count() > 1 || content->opening ||
+                      content->handed_out != 0 || content->used == uses_ ||
+                      !content->writing.empty() || !content->landing.empty();
+    if (!busy) idle.push_back(content);
+  }
+  const auto half = idle.begin() + static_cast<std::ptrdiff_t>((idle.size() + 1) / 2);
+  std::partial_sort(idle.begin(), half, idle.end(),
+                    [](const auto& a, const auto& b) { return a->used < b->used; });
+  std::for_each(idle.begin(), half, [&](const ContentPtr& content) {
+    content->file.reset();
+    --opened_;
+  });
+  // With nearly all of them busy a look at each opening would find no more.
+  opened_ = std::min(opened_, core_.options.open_files_max / 4 * 3);
+}
+
+/// The content file is gone: what the server has is pulled anew; else nobody gets zeros for it.
+Result<> Contents::lost(const ContentPtr& content) {
+  log_error("content {:x} is lost", content->number);
+  const auto anew = core_.tree->content_lost(content->node);
+  if (!anew) return pass(anew.error());
+  if (!*anew) return fail_errno(EIO, "the content file is lost");
+  ++content->generation;
+  content->number = 0;
+  content->whole = content->size == 0;
+  content->sparse = content->is_volatile = false;
+  content->extents = {};
+  content->here.clear();
+  content->unchecked.clear();
   return {};
 }
 
@@ -211,6 +265,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
   if (bytes.empty()) return std::size_t{0};
   if (auto room = room_for(bytes.size()); !room) return pass(room.error());
   if (auto done = open_file(lock, content); !done) return pass(done.error());
+  const std::shared_ptr<File> file = content->file;
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
   // Where an append goes is known when no other write can move the end.
   if (append) wait_for_claims(lock, content, {0, UINT64_MAX});
@@ -223,7 +278,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
   Result<> done;
   {
     const Unlocked open(lock);
-    done = content->file->write_at(offset, bytes);
+    done = file->write_at(offset, bytes);
   }
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
   core_.moved.notify_all();
@@ -290,6 +345,7 @@ Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t
     return empty_anew(content);
   }
   if (auto done = open_file(lock, content); !done) return done;
+  const std::shared_ptr<File> file = content->file;
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
   const Range claim{std::min(size, content->size), UINT64_MAX};
   wait_for_claims(lock, content, claim);
@@ -297,7 +353,7 @@ Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t
   Result<> done;
   {
     const Unlocked open(lock);
-    done = content->file->truncate(size);
+    done = file->truncate(size);
   }
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), claim));
   core_.moved.notify_all();

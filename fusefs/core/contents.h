@@ -34,7 +34,8 @@ class Contents {
   /// The node lost its name to a newer version: what is not here will never come.
   void replaced(NodeId node);
 
-  /// Opens or makes the file.
+  /// Opens or makes the file.  Where it turns out to be lost, what was here is here no more: who relies
+  /// on that looks again.
   Result<> open_file(Lock& lock, const ContentPtr& content);
   Result<std::size_t> write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                             ByteView bytes, bool append);
@@ -83,12 +84,14 @@ class Contents {
   void fail_readers(const ContentPtr& content, const Result<>& result);
 
  private:
+  void close_some();
   Result<> room_for(std::uint64_t bytes);
   Result<> load(OpenContent& content, const store::Node& node) const;
   Result<> record_here(const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
   void detach(const ContentPtr& content);
   void restamp(const ContentPtr& content);
+  Result<> lost(const ContentPtr& content);
   void note_sparse(const ContentPtr& content);
   Result<> bring(Lock& lock, const ContentPtr& content, const std::vector<Range>& parts,
                  const std::function<Result<>(File&, Range)>& write);
@@ -100,6 +103,8 @@ class Contents {
 
   Core& core_;
   std::map<NodeId, ContentPtr> table_;
+  std::uint64_t uses_ = 0;
+  std::size_t opened_ = 0;  // since files were last counted and closed, with those that were open then
   std::vector<NodeId> unsettled_;
   Time settle_at_ = kNever;
   std::uint64_t room_checked_ =

@@ -55,10 +55,11 @@ Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
   const std::uint64_t writes = content->writes;
   const bool new_file = content->new_file;
   const std::string folder = folder_of(core_.content_files.path(content->number));
+  const std::shared_ptr<File> file = content->file;
   Result<> done;
   {
     const Unlocked open(lock);
-    done = content->file->sync();
+    done = file->sync();
     if (done && new_file) done = core_.seams.io.sync_folder(folder);
     if (done && new_file) done = core_.seams.io.sync_folder(folder_of(folder));
   }
@@ -134,6 +135,7 @@ Result<> Contents::learn_hash(Lock& lock, NodeId node) {
   if (!content->whole || content->size > kHashedOnDemandMax) return {};
   if (content->size != 0) {
     if (auto done = open_file(lock, content); !done) return done;
+    if (!content->whole) return {};
   }
   const std::uint64_t writes = content->writes;
   const std::uint64_t size = content->size;
@@ -246,13 +248,14 @@ Result<std::uint64_t> Contents::allocated(NodeId node, std::uint64_t number) con
 Result<> Contents::zero_out(Lock& lock, const ContentPtr& content, Range range) {
   if (range.empty()) return {};
   if (auto done = open_file(lock, content); !done) return done;
+  const std::shared_ptr<File> file = content->file;
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
   wait_for_claims(lock, content, range);
   content->writing.push_back(range);
   Result<> done;
   {
     const Unlocked open(lock);
-    done = content->file->punch(range);
+    done = file->punch(range);
   }
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
   core_.moved.notify_all();

@@ -38,6 +38,7 @@ struct OpenContent {
   NodeId node;
   std::uint64_t number = 0;    // 0 = there is no file yet
   std::shared_ptr<File> file;  // opened when first needed
+  std::uint64_t used = 0;      // when the file was last asked for, to close the oldest ones
   bool opening = false;        // somebody is at it, without the lock
   bool new_file = false;       // its folder entry is not on disk for sure
   bool detached = false;       // the node has another content now; this one ends with its holders

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/log.h"
 #include "base/sparse.h"
@@ -160,6 +161,9 @@ void Pushes::stream(Lock& lock) {
       if (!core_.link.can_send() || core_.link.outbox_bytes() > kOutboxEnough) return;
       if (stream_one(lock, operation)) more = true;
       last_streamed_ = operation->id;
+      if (!std::exchange(hashing_, false)) continue;
+      scan_at_ = core_.now();
+      return;
     }
   }
 }
@@ -177,7 +181,10 @@ bool Pushes::hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t 
   if (operation->session != session) return false;  // lost: it begins anew
   operation->whole = std::move(whole);
   operation->whole_at += step;
-  return operation->whole_at == end;
+  if (operation->whole_at == end) return true;
+  // The link has its turn, too: who asks whether we live must not wait for a whole content.
+  hashing_ = true;
+  return false;
 }
 
 /// One turn; true when there is more to send.
@@ -189,10 +196,6 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
   if (!still_same(operation)) return put_off(operation), false;
   const std::uint32_t session = operation->session;
   const auto current = [&] { return operation->session == session && session != 0; };
-  if (!operation->hash->complete()) {
-    if (auto done = core_.contents.open_file(lock, content); !done)
-      return put_off(operation), false;
-  }
   Bytes buffer(core_.link.ready() ? core_.link.data_max() : 0);
   for (std::size_t sent = 0; sent < kTurn && current() && !operation->hash->complete();) {
     if (!core_.link.can_send()) return false;
@@ -203,6 +206,9 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (operation->passed < operation->resume_at) {
       left = std::min(left, operation->resume_at - operation->passed);
     }
+    if (!core_.contents.open_file(lock, content)) return put_off(operation), false;
+    if (!current()) return false;
+    if (!content->whole) return put_off(operation), false;
     Result<std::size_t> got = std::size_t{0};
     {
       const std::shared_ptr<File> file = content->file;

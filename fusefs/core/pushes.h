@@ -152,6 +152,7 @@ class Pushes {
   std::set<NodeId> blocked_;
   bool hurry_ = false;
   bool window_full_ = false;
+  bool hashing_ = false;  // in the middle of a large hole
   OpId last_streamed_;
   Time scan_at_ = kNever;
   Time sync_at_ = kNever;

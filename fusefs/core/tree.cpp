@@ -283,6 +283,10 @@ Result<> Tree::set_here(NodeId id, ByteView extents, bool whole, bool settled) {
   return impl_->change([&](Edit& edit) { fusefs::set_here(edit, id, extents, whole, settled); });
 }
 
+Result<bool> Tree::content_lost(NodeId id) {
+  return impl_->change([&](Edit& edit) { return fusefs::content_lost(edit, id); });
+}
+
 Result<> Tree::set_sparse(NodeId id) {
   return impl_->change(
       [&](Edit& edit) { edit.change(id, [](Node& n) { n.set(store::kSparse); }); });

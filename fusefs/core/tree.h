@@ -143,6 +143,9 @@ class Tree {
   Result<> content_written(NodeId id, std::uint64_t size);
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.
   Result<> set_here(NodeId id, ByteView extents, bool whole, bool settled);
+  /// Its content file is no more.  True: what the server has is pulled anew; false: there is none of it
+  /// anywhere, and that is its state.
+  Result<bool> content_lost(NodeId id);
   /// Its blocks are counted from now on, not taken from its size.
   Result<> set_sparse(NodeId id);
   Result<> set_hash(NodeId id, std::uint64_t hash);

@@ -69,6 +69,18 @@ void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled)
   if (becomes_sync) wake_above(edit, id);
 }
 
+bool content_lost(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  if (!node.entry || !is_synced(node.status) || node.has(store::kContentDirty)) {
+    error_at(edit, id, "its content file is lost, and the server does not have this content");
+    return false;
+  }
+  edit.drop_content(id);
+  if (node.status == Status::sync) edit.want_content(id);
+  edit.touch(id);
+  return true;
+}
+
 void set_open_for_write(Edit& edit, NodeId id, bool on) {
   if (edit.node(id).has(store::kOpenForWrite) == on) return;
   edit.change(id, [&](Node& n) { n.set(store::kOpenForWrite, on); });

@@ -298,6 +298,7 @@ TreeCore::Numbers reserve_content_numbers(Edit& edit);
 
 void content_written(Edit& edit, NodeId id, std::uint64_t size);
 void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled);
+bool content_lost(Edit& edit, NodeId id);
 void set_open_for_write(Edit& edit, NodeId id, bool on);
 
 void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries);

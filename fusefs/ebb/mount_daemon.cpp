@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +42,15 @@ std::string host_name() {
       name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
       '-');
   return name.empty() ? "localhost" : name.substr(0, 63);
+}
+
+/// As many as may be had; half of them for content, the rest for the store, sockets and threads.
+std::size_t open_files_max() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::size_t>(std::clamp<rlim_t>(limit.rlim_max / 2, 64, 65536));
 }
 
 std::string real_folder(const std::string& path) {
@@ -169,6 +179,7 @@ Outcome<> MountDaemon::open_client() {
   options.read_only = settings.read_only;
   options.list_xattrs = settings.list_xattrs;
   options.server_owners = settings.allow_other && ::getuid() == 0;
+  options.open_files_max = open_files_max();
   options.uid = ::getuid();
   options.gid = ::getgid();
   options.host_name = host_name();

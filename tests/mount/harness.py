@@ -175,10 +175,11 @@ class Mount:
         self.path, self.state = case.dir / f"{self.name}.mnt", case.dir / f"{self.name}.state"
         self.options = [f"delay={delay}", f"state={self.state}", *extra, *options]
         self.path.mkdir(exist_ok=True)
+        self.prefix = []  # a program that runs the daemon
         self.daemon = None
 
     def start(self):
-        command = [BIN / "ebb", "mount", self.source, self.path, "-o", ",".join(self.options), "-f"]
+        command = [*self.prefix, BIN / "ebb", "mount", self.source, self.path, "-o", ",".join(self.options), "-f"]
         self.daemon = self.case.daemon(command, self.name)
         until(self.answers, f"{self.name} answers")
         return self
