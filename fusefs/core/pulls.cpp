@@ -285,7 +285,7 @@ void Pulls::check(const SessionPtr& session, const proto::FileSyncCheckHash& che
     }
   }
   core_.transitions.poke();
-  if (content->whole) core_.pushes.queue_changed();
+  if (content->whole) core_.pushes.content_came(content->node);
   if (content->whole || !content->wanted()) forget(content);
   core_.contents.tidy(content->node);
 }

@@ -97,6 +97,15 @@ void Pushes::flushed(NodeId node) {
   core_.effects.wake = true;
 }
 
+void Pushes::content_came(NodeId node) {
+  queue_changed();
+  const auto it = retries_.find(node);
+  if (it == retries_.end()) return;
+  it->second.at = scan_at_ = core_.now();
+  it->second.failures = 0;
+  core_.effects.wake = true;
+}
+
 void Pushes::queue_changed() {
   // What changed just now is not due before it has rested, and a search costs as much as the queue
   // is long: a stream of changes must not begin one each time.

@@ -50,6 +50,8 @@ class Pushes {
   /// A descriptor was closed: with delay 0 the node is due.
   void flushed(NodeId node);
   void queue_changed();
+  /// All of its content is here: a push that waited for that need not wait any longer.
+  void content_came(NodeId node);
 
   void pump(Lock& lock);
   Time next_deadline() const;
