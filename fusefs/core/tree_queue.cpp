@@ -150,7 +150,11 @@ void versions_done(Edit& edit, NodeId id, const Step& step, const StepReceipt& r
   if (!carries_versions(step.kind)) return;
   edit.change(id, [&](Node& n) {
     if (step.kind != StepKind::set_attributes) content_done(n, step, receipt);
-    n.attributes_base = receipt.attributes_version;
+    // What we sent went over somebody's newer attributes, which were taken here meanwhile: what the
+    // server has now is asked for.
+    const bool overtaken =
+        n.attributes_base > step.attributes_version && !n.has(store::kAttributesDirty);
+    if (!overtaken) n.attributes_base = receipt.attributes_version;
     n.attributes_server = std::max(n.attributes_server, receipt.attributes_version);
     if (n.attributes_local == step.attributes_local) n.set(store::kAttributesDirty, false);
     n.set(store::kError, false);
