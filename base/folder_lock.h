@@ -9,8 +9,8 @@
 
 namespace ebb {
 
-/// Waits for whoever has it.  Where the file cannot be made nothing is held: the caller finds that out when it
-/// writes.
+/// Waits for whoever has it.  Where the file cannot be made nothing is held: the caller finds that
+/// out when it writes.
 class FolderLock {
  public:
   explicit FolderLock(const std::string& path)

@@ -208,9 +208,14 @@ void become_new(Edit& edit, NodeId id) {
   error_at(edit, id, "the server has a newer version, and a part of this one was never here");
 }
 
-/// Nothing is believed of what the server has now but that it is newer.
-void await_servers(Edit& edit, NodeId id) {
-  edit.change(id, [](Node& n) {
+/// Nothing is believed of what the server has now but that it is newer: it looks like `ours` until
+/// its word is here.
+void await_servers(Edit& edit, NodeId id, const Node& ours) {
+  edit.change(id, [&](Node& n) {
+    n.mode = ours.mode;
+    n.uid = ours.uid;
+    n.gid = ours.gid;
+    n.mtime = ours.mtime;
     n.flags &= ~(store::kContentDirty | store::kAttributesDirty | store::kConflict | store::kError);
     n.content_base = {};
     n.attributes_base = {};
@@ -232,7 +237,9 @@ NodeId set_aside(Edit& edit, NodeId id) {
   }
   edit.end_step(id);
   const auto next = hand_over(edit, id);
-  await_servers(edit, next);
+  await_servers(edit, next, edit.node(id));
+  // That its word is awaited is not recorded; that the folder is to be listed is.
+  edit.relist(folder);
   become_new(edit, id);
   step_aside(edit, id, folder, text);
   return next;

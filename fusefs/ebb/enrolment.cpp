@@ -29,7 +29,8 @@ Outcome<std::string> configuration_folder() {
       const passwd* user = ::getpwuid(::getuid());
       home = user ? user->pw_dir : nullptr;
     }
-    if (!home || *home != '/') return refuse("no home directory for this user's key; set XDG_CONFIG_HOME");
+    if (!home || *home != '/')
+      return refuse("no home directory for this user's key; set XDG_CONFIG_HOME");
     base = std::string(home) + "/.config";
   }
   const std::string folder = base + "/ebbfs";
@@ -59,7 +60,8 @@ Outcome<> read_invitation(const proto::Address& address, Enrolment& out) {
   const auto dot = address.invitation.find('.');
   const auto server = proto::parse_fingerprint(address.invitation.substr(0, dot));
   if (dot == std::string::npos || !server || address.invitation.size() - dot - 1 > kSecretMax) {
-    return misused("source {}: the invitation behind # is not whole; paste all of it", proto::to_text(address));
+    return misused("source {}: the invitation behind # is not whole; paste all of it",
+                   proto::to_text(address));
   }
   out.server = *server;
   out.secret = address.invitation.substr(dot + 1);
@@ -72,7 +74,8 @@ Outcome<> read_known(const proto::Address& address, const std::string& folder, E
   const auto known = servers->find(name_of(address));
   if (known == servers->end() || !known->is_string()) {
     return refuse(
-        "source {}: not enrolled with this server; mount the link that `ebbd invite` prints there once, or use -o "
+        "source {}: not enrolled with this server; mount the link that `ebbd invite` prints there "
+        "once, or use -o "
         "insecure for a plain one on this machine",
         proto::to_text(address));
   }
@@ -88,7 +91,8 @@ Outcome<Enrolment> find_enrolment(const proto::Address& address) {
   const auto folder = configuration_folder();
   if (!folder) return tl::unexpected(folder.error());
   Enrolment out;
-  auto found = address.invitation.empty() ? read_known(address, *folder, out) : read_invitation(address, out);
+  auto found = address.invitation.empty() ? read_known(address, *folder, out)
+                                          : read_invitation(address, out);
   if (!found) return tl::unexpected(found.error());
   auto key = proto::TlsKey::load_or_make(*folder + "/key.pem");
   if (!key) return refuse("this user's key: {}", key.error().message());

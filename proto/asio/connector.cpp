@@ -96,9 +96,10 @@ void Connector::State::connected() {
   }
   prepare(socket);
   tls = std::make_unique<TlsStream>(std::move(socket), options.key->context());
-  tls->async_handshake(TlsStream::client, [self = shared_from_this()](const asio::error_code& error) {
-    if (!self->over) self->shaken(error);
-  });
+  tls->async_handshake(TlsStream::client,
+                       [self = shared_from_this()](const asio::error_code& error) {
+                         if (!self->over) self->shaken(error);
+                       });
 }
 
 void Connector::State::shaken(const asio::error_code& error) {
@@ -109,9 +110,12 @@ void Connector::State::shaken(const asio::error_code& error) {
   const auto shown = peer_fingerprint(*tls);
   if (!shown) return end(pass(shown.error()));
   if (*shown != options.server) {
-    return end(fail_errno(EKEYREJECTED,
-                          to_text(address) + ": the server shows another key than the one that was enrolled with; either "
-                          "it was set up anew, then ask its owner for a new invitation, or somebody stands in between"));
+    return end(
+        fail_errno(EKEYREJECTED,
+                   to_text(address) +
+                       ": the server shows another key than the one that was enrolled with; either "
+                       "it was set up anew, then ask its owner for a new invitation, or somebody "
+                       "stands in between"));
   }
   end(std::make_unique<Stream>(std::move(tls)));
 }

@@ -23,8 +23,9 @@ using Local = asio::local::stream_protocol;
 /// How long to wait when the process has no descriptor left for a client.
 constexpr auto kPauseWhenFull = std::chrono::milliseconds(100);
 
-/// TLS handshakes under way: descriptors and memory of peers of whom nothing is known.  Where more come, the
-/// oldest is hung up on: silent strangers must not keep others out, who need a moment only.
+/// TLS handshakes under way: descriptors and memory of peers of whom nothing is known.  Where more
+/// come, the oldest is hung up on: silent strangers must not keep others out, who need a moment
+/// only.
 constexpr std::size_t kGreetingsMax = 128;
 /// How long one may take.
 constexpr auto kGreetingTimeout = std::chrono::seconds(10);
@@ -54,7 +55,8 @@ struct Listener::State : std::enable_shared_from_this<State> {
   /// A TLS handshake under way.
   struct Greeting {
     Greeting(Socket socket, asio::ssl::context& context)
-        : tls(std::make_unique<TlsStream>(std::move(socket), context)), timer(tls->get_executor()) {}
+        : tls(std::make_unique<TlsStream>(std::move(socket), context)),
+          timer(tls->get_executor()) {}
     void close() {
       asio::error_code ignored;
       if (tls) tls->next_layer().close(ignored);
@@ -88,7 +90,7 @@ struct Listener::State : std::enable_shared_from_this<State> {
   Address address;
   const ListenOptions options;
   Accepted accepted;
-  std::list<Door> doors;  // one for each address; handlers refer to them
+  std::list<Door> doors;                           // one for each address; handlers refer to them
   std::list<std::shared_ptr<Greeting>> greetings;  // oldest first
   FileMark file;
   bool stopped = false;

@@ -131,7 +131,8 @@ Result<> TlsKey::use(const std::string& pem, const std::string& path) {
   if (!error) context_.use_private_key(bytes, asio::ssl::context::pem, error);
   const X509* own = error ? nullptr : SSL_CTX_get0_certificate(context_.native_handle());
   if (own == nullptr) {
-    return fail_errno(EINVAL, path + ": no key and certificate; put it away, and a new one is made");
+    return fail_errno(EINVAL,
+                      path + ": no key and certificate; put it away, and a new one is made");
   }
   auto print = fingerprint_of(own);
   if (!print) return pass(print.error());

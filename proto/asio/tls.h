@@ -1,6 +1,7 @@
-// TLS 1.3 between a client and a server that know each other by their keys.  Each side has one key for ever, in a
-// certificate that it has signed itself; names, dates and authorities mean nothing.  Both show their certificate, so
-// the handshake proves that they have the keys, and what is checked is a key's fingerprint.
+// TLS 1.3 between a client and a server that know each other by their keys.  Each side has one key
+// for ever, in a certificate that it has signed itself; names, dates and authorities mean nothing.
+// Both show their certificate, so the handshake proves that they have the keys, and what is checked
+// is a key's fingerprint.
 #pragma once
 
 #include <memory>
@@ -25,8 +26,8 @@ using TlsStream = asio::ssl::stream<Socket>;
 /// A key, and TLS with it in either role.  Any thread, once made.
 class TlsKey {
  public:
-  /// From the file, PEM, which is made with a new key where there is none (mode 0600).  EINVAL, with the path, for a
-  /// file that is something else.
+  /// From the file, PEM, which is made with a new key where there is none (mode 0600).  EINVAL,
+  /// with the path, for a file that is something else.
   static Result<std::shared_ptr<TlsKey>> load_or_make(const std::string& path);
 
   const Fingerprint& fingerprint() const { return fingerprint_; }

@@ -29,7 +29,8 @@ int failed(const Command& command, const std::string& why, std::ostream& err) {
 std::string no_state(const Command& command) {
   auto there = system_file_io().exists(state_folder(command));
   if (there && *there) return "";
-  return "no server's state here; name the ROOT that is served, and its --state, after ebbd serve was started once";
+  return "no server's state here; name the ROOT that is served, and its --state, after ebbd serve "
+         "was started once";
 }
 
 std::string own_name() {
@@ -53,15 +54,17 @@ Result<proto::Address> reached_at(const Command& command) {
     if (!given || given->kind != proto::Address::Kind::tcp || given->host.empty())
       return fail_errno(EINVAL, command.host + ": NAME or NAME:PORT is meant");
     address = *given;
-    const bool has_port = command.host.find(':', command.host.rfind(']') == std::string::npos
-                                                     ? 0
-                                                     : command.host.rfind(']')) != std::string::npos;
+    const bool has_port =
+        command.host.find(
+            ':', command.host.rfind(']') == std::string::npos ? 0 : command.host.rfind(']')) !=
+        std::string::npos;
     if (!has_port && known) address.port = port;
     return address;
   }
   if (!known) {
     return fail_errno(EADDRNOTAVAIL,
-                      "the server listens on no TCP address with TLS; serve with --listen HOST:PORT, or say --host NAME:PORT");
+                      "the server listens on no TCP address with TLS; serve with --listen "
+                      "HOST:PORT, or say --host NAME:PORT");
   }
   address.host = means_every_address(host) ? own_name() : host;
   address.port = port;
@@ -100,8 +103,12 @@ int show_clients(const Command& command, std::ostream& out, std::ostream& err) {
   if (!clients) return failed(command, clients.error().message(), err);
   for (const auto& client : *clients) {
     if (command.json) {
-      out << nlohmann::json{{"name", client.name}, {"key", client.key}, {"read_only", client.read_only},
-                            {"since", utc_text(client.since)}}.dump() << "\n";
+      out << nlohmann::json{{"name", client.name},
+                            {"key", client.key},
+                            {"read_only", client.read_only},
+                            {"since", utc_text(client.since)}}
+                 .dump()
+          << "\n";
     } else {
       out << fmt::format("{}  {}  since {}  key {}\n", client.name,
                          client.read_only ? "read-only" : "read-write", utc_text(client.since),
@@ -115,7 +122,8 @@ int revoke(const Command& command, std::ostream& out, std::ostream& err) {
   if (auto no = no_state(command); !no.empty()) return failed(command, no, err);
   const auto revoked = Roster(state_folder(command)).revoke(command.name);
   if (!revoked) return failed(command, revoked.error().message(), err);
-  if (!*revoked) return failed(command, fmt::format("no client {}; ebbd clients lists them", command.name), err);
+  if (!*revoked)
+    return failed(command, fmt::format("no client {}; ebbd clients lists them", command.name), err);
   // A server that does not run has nobody to hang up on.
   (void)ask_control(control_path(command), R"({"do": "revoke"})");
   out << fmt::format("{} is let in no more\n", command.name);

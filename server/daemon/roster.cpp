@@ -42,12 +42,14 @@ std::string hash_of(const std::string& secret) {
 bool well_formed(const json& all) {
   if (!all.is_object() || !all.contains("clients") || !all.contains("invitations")) return false;
   const auto good_client = [](const json& c) {
-    return c.is_object() && c.value("name", json()).is_string() && c.value("key", json()).is_string() &&
-           c.value("read_only", json()).is_boolean() && c.value("since", json()).is_number_integer();
+    return c.is_object() && c.value("name", json()).is_string() &&
+           c.value("key", json()).is_string() && c.value("read_only", json()).is_boolean() &&
+           c.value("since", json()).is_number_integer();
   };
   const auto good_invitation = [](const json& i) {
     return i.is_object() && i.value("hash", json()).is_string() &&
-           i.value("read_only", json()).is_boolean() && i.value("expires", json()).is_number_integer();
+           i.value("read_only", json()).is_boolean() &&
+           i.value("expires", json()).is_number_integer();
   };
   const json& clients = all["clients"];
   const json& open = all["invitations"];
@@ -65,7 +67,8 @@ Result<json> read(const std::string& folder) {
   std::ostringstream text;
   text << file.rdbuf();
   auto all = json::parse(text.str(), nullptr, false);
-  if (!well_formed(all)) return fail_errno(EINVAL, path + ": damaged; put an older one in its place, or enrol anew");
+  if (!well_formed(all))
+    return fail_errno(EINVAL, path + ": damaged; put an older one in its place, or enrol anew");
   return all;
 }
 
@@ -112,7 +115,8 @@ tl::unexpected<Error> stranger(std::string sentence) {
 
 Result<std::string> Roster::invite(const InvitationTerms& terms, WallNs now) const {
   std::uint8_t bytes[kSecretBytes];
-  if (RAND_bytes(bytes, sizeof bytes) != 1) return fail_errno(EIO, "no random numbers for a secret");
+  if (RAND_bytes(bytes, sizeof bytes) != 1)
+    return fail_errno(EIO, "no random numbers for a secret");
   const std::string secret = hex(bytes, sizeof bytes);
   const FolderLock lock(folder_ + "/roster.lock");
   auto all = read(folder_);
@@ -161,23 +165,29 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
   const json* known = find(clients, "key", key);
   const json* owner = find(clients, "name", known_as);
   if (owner != nullptr && (*owner)["key"] != key) {
-    return stranger(fmt::format("this state folder is the client {}'s, which has another key; give another with -o state=DIR",
-                                known_as));
+    return stranger(
+        fmt::format("this state folder is the client {}'s, which has another key; give another "
+                    "with -o state=DIR",
+                    known_as));
   }
   if (known != nullptr) return Admission{(*known)["name"], (*known)["read_only"]};
   if (secret.empty()) {
-    return stranger("this machine's key is not enrolled with the server, or no more; ask for an invitation (ebbd invite)");
+    return stranger(
+        "this machine's key is not enrolled with the server, or no more; ask for an invitation "
+        "(ebbd invite)");
   }
   drop_expired(*all, now);
   json& open = (*all)["invitations"];
   const json* found = find(open, "hash", hash_of(secret));
   if (found == nullptr) {
-    return stranger("the invitation is used up, expired, or none of this server's; ask for a new one");
+    return stranger(
+        "the invitation is used up, expired, or none of this server's; ask for a new one");
   }
   if (clients.size() >= kClientsMax) return stranger("the server has as many clients as it can");
   const Admission admission{free_name(clients, wanted_name), (*found)["read_only"]};
   open.erase(open.begin() + (found - &open[0]));
-  clients.push_back({{"name", admission.name}, {"key", key}, {"read_only", admission.read_only}, {"since", now}});
+  clients.push_back(
+      {{"name", admission.name}, {"key", key}, {"read_only", admission.read_only}, {"since", now}});
   if (auto kept = write(folder_, *all); !kept) return pass(kept.error());
   return admission;
 }

@@ -64,7 +64,8 @@ std::string objection(const proto::Address& address, bool insecure) {
   if (address.kind != proto::Address::Kind::tcp || !insecure || proto::is_loopback(address))
     return "";
   return fmt::format(
-      "cannot listen on {}: with --insecure TCP is not encrypted, so only loopback addresses are served; "
+      "cannot listen on {}: with --insecure TCP is not encrypted, so only loopback addresses are "
+      "served; "
       "leave --insecure out",
       proto::to_text(address));
 }
@@ -111,8 +112,9 @@ int serve(const Command& given, std::ostream& out, std::ostream& err) {
     ::free(whole);  // realpath's
   }
   if (command.listen.empty()) {
-    command.listen = {"unix:" + command.root + "/.ebbd/socket",
-                      fmt::format("{}:{}", command.insecure ? "127.0.0.1" : "", proto::kDefaultPort)};
+    command.listen = {
+        "unix:" + command.root + "/.ebbd/socket",
+        fmt::format("{}:{}", command.insecure ? "127.0.0.1" : "", proto::kDefaultPort)};
   }
   std::vector<proto::Address> addresses;
   for (const auto& text : command.listen) {

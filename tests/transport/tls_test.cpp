@@ -1,5 +1,5 @@
-// What TLS promises: both sides are known by their keys, nobody else's key is talked to, nothing is said in the clear,
-// and who does not speak TLS is cut.
+// What TLS promises: both sides are known by their keys, nobody else's key is talked to, nothing is
+// said in the clear, and who does not speak TLS is cut.
 #include "proto/asio/tls.h"
 
 #include <fstream>
@@ -46,14 +46,16 @@ TEST_F(Tls, EachSideKnowsTheOthersKeyAndBytesArriveWhole) {
   client.say("hello ");
   client.say(much);
   server.say("answer");
-  EXPECT_TRUE(run_until(io, [&] { return server.in.size() == much.size() + 6 && client.in.size() == 6; }));
+  EXPECT_TRUE(
+      run_until(io, [&] { return server.in.size() == much.size() + 6 && client.in.size() == 6; }));
   client.stream->finish({Errc::lost, "enough"});
   EXPECT_TRUE(run_until(io, [&] { return server.closed.has_value(); }));
   EXPECT_EQ(server.closed->code, Errc::lost);
 }
 
 TEST_F(Tls, AServerWithAnotherKeyIsRefusedWithWhatItMeans) {
-  const auto stream = connect({.key = a_key("client"), .server = a_key("somebody else")->fingerprint()});
+  const auto stream =
+      connect({.key = a_key("client"), .server = a_key("somebody else")->fingerprint()});
   ASSERT_FALSE(stream);
   EXPECT_TRUE(is_errno(stream.error(), EKEYREJECTED));
   EXPECT_NE(stream.error().message().find("another key"), std::string::npos);
@@ -77,7 +79,8 @@ TEST_F(Tls, WhoSpeaksInTheClearIsCutAndTheNextOneIsServed) {
 TEST_F(Tls, AClientOfAPlainServerIsToldSo) {
   std::unique_ptr<Stream> plain;
   auto opened = Listener::open(io, loopback(), {}, [&](std::unique_ptr<Stream> s) {
-    s->start({.bytes = [](ByteView) {}, .next_output = [] { return Bytes(); }, .closed = [](Error) {}});
+    s->start(
+        {.bytes = [](ByteView) {}, .next_output = [] { return Bytes(); }, .closed = [](Error) {}});
     s->finish({Errc::lost, "garbage"});
     plain = std::move(s);
   });
