@@ -6,7 +6,7 @@
 
 #include <spawn.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,8 +21,9 @@ namespace {
 /// Only a mount whose daemon does not listen is asked: one that is alive might not answer for long.
 bool is_dead(const Mount& mount) {
   if (!mount.ours() || ControlClient::connect(mount)) return false;
-  struct stat st {};
-  return ::stat(mount.point.c_str(), &st) != 0 && errno == ENOTCONN;
+  // Attributes may be answered from the kernel's cache; this is always asked for.
+  struct statfs st {};
+  return ::statfs(mount.point.c_str(), &st) != 0 && errno == ENOTCONN;
 }
 
 /// As a user may, too.
