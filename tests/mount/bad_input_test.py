@@ -124,8 +124,7 @@ class Commands(harness.MountCase):
                 self.assertFalse(harness.is_mounted(self.point))
 
     def test_plain_tcp_is_for_loopback_alone(self):
-        self.expect_refusal("ebbd", "serve", self.root, "--listen", f"0.0.0.0:{harness.free_port()}", "--insecure")
-        said = self.expect_refusal("ebbd", "serve", self.root, "--listen", f"127.0.0.1:{harness.free_port()}")
+        said = self.expect_refusal("ebbd", "serve", self.root, "--listen", f"0.0.0.0:{harness.free_port()}", "--insecure")
         self.assertIn("insecure", said)
 
     def test_an_address_in_use(self):
