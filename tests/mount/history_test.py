@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import time
 
 import harness
 from harness import until
@@ -75,6 +76,9 @@ class History(harness.MountCase):
             (self.m / f"file{i}").write_text(f"content {i}")
         self.m.wait()
         self.assertEqual([], self.server_status()["mass_deletions"])
+        # An undo since a moment, told in whole seconds, would also bring back what stood before these were written.
+        written = int(time.time())
+        until(lambda: int(time.time()) > written, "another second")
         for i in range(30):
             os.unlink(self.m / f"file{i}")
         shutil.rmtree(self.m / "docs")
