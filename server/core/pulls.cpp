@@ -270,6 +270,8 @@ bool Service::Impl::send_step(Peer& peer, Pull& pull) {
     (void)peer.connection.send(pull.session, init);
     pull.announced = true;
   }
+  // Each message may have filled what waits to be sent, and one more would be refused.
+  if (!peer.connection.can_send()) return false;
   if (!pull.ahead.empty()) {
     auto& front = pull.ahead.front();
     const std::size_t room = peer.connection.data_max();
@@ -289,7 +291,7 @@ bool Service::Impl::send_step(Peer& peer, Pull& pull) {
     (void)peer.connection.send(pull.session, part);
   }
   const bool all = pull.ahead.empty() && !pull.busy && pull.range >= pull.ranges.size();
-  if (!all) return false;
+  if (!all || !peer.connection.can_send()) return false;
   (void)peer.connection.send(pull.session, proto::FileSyncCheckHash{pull.hash->digest()});
   return true;
 }
