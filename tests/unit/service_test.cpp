@@ -222,6 +222,19 @@ TEST_F(ServiceTest, a_pull_brings_the_whole_or_ranges_and_a_hash_that_fits) {
   EXPECT_TRUE(empty.hash_fits);
 }
 
+TEST_F(ServiceTest, a_pull_ends_with_its_hash_however_little_may_wait_to_be_sent) {
+  peer.reset();
+  world.stop();
+  world.options.limits.outbox_max = 1000;
+  again();
+  const std::string content(100'000, 'x');
+  world.depot.write("file", content);
+  const auto entry = *peer->find("file");
+  const auto pulled = peer->pull(entry.id, entry.content_version);
+  EXPECT_EQ(pulled.bytes, content);
+  EXPECT_TRUE(pulled.hash_fits);
+}
+
 TEST_F(ServiceTest, a_pull_of_what_moved_on_says_so_and_never_mixes) {
   world.depot.write("big", std::string(2'000'000, 'a'));
   const auto entry = *peer->find("big");
