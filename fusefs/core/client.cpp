@@ -133,9 +133,13 @@ bool Client::quiet() const {
 Ticket Client::Impl::when_listed(NodeId folder, std::function<void(const Result<>&)> work) {
   const auto known = tree->listed(folder);
   if (!known) return work(pass(known.error())), 0;
-  if (*known) return work({}), 0;
+  const auto listed = [this, folder, work](const Result<>& result) {
+    if (result) inodes.saw_names(folder);
+    work(result);
+  };
+  if (*known) return listed({}), 0;
   const Ticket ticket = listings.wait(
-      folder, [work](Ticket, const Result<>& result) { work(result); }, 0);
+      folder, [listed](Ticket, const Result<>& result) { listed(result); }, 0);
   return waits.waiting(ticket) ? ticket : 0;
 }
 

@@ -144,7 +144,10 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
     if (auto now = core.tree->node(*node)) *attributes = core.measured(*node, *now);
     core.answer(reply, Result<Created>(Created{*attributes, *opened}));
   };
-  if (*listed) return work(lock, {}), 0;
+  if (*listed) {
+    core.inodes.saw_names(folder);
+    return work(lock, {}), 0;
+  }
   return core.when_listed(folder, [work](const Result<>& known) { work(nullptr, known); });
 }
 

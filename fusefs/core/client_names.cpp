@@ -182,6 +182,7 @@ Ticket Client::rename(NodeId from, std::string_view name, NodeId to, std::string
   return core.change_in(
       to, std::move(reply),
       [&core, from, text = std::string(name), to, new_text = std::string(new_name), flags] {
+        core.inodes.saw_names(from);
         return core.tree->rename(from, text, to, new_text, flags);
       });
 }

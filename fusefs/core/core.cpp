@@ -28,7 +28,8 @@ Result<> Core::start() {
   store = std::move(*opened);
   if (auto done = settings.load(*store, seams.random); !done) return done;
   tree.emplace(TreeSeams{*store, seams.clock, [this](NodeId node) { return inodes.in_use(node); },
-                         [this](NodeId node) { return inodes.open(node); }},
+                         [this](NodeId node) { return inodes.open(node); },
+                         [this](NodeId folder) { return inodes.names_seen(folder); }},
                TreeOptions{options.root, options.uid, options.gid, options.server_owners,
                            options.host_name, settings.client()});
   if (auto done = tree->start(); !done) return done;
@@ -59,13 +60,17 @@ void Core::take_tree_effects() {
     const auto notices = [this](NodeId about) -> auto& {
       return transitions.hushes(about) ? held_notices : effects.notices;
     };
+    // What the kernel does not know cannot be wrong in its caches.
     for (const auto node : next.attributes_changed) {
+      if (!inodes.in_use(node)) continue;
       notices(node).emplace_back([this, node] { seams.kernel.attributes_changed(node); });
     }
     for (const auto node : next.content_changed) {
+      if (!inodes.in_use(node)) continue;
       notices(node).emplace_back([this, node] { seams.kernel.content_changed(node); });
     }
     for (const auto& change : next.names_changed) {
+      if (!inodes.in_use(change.folder)) continue;
       notices(change.folder).emplace_back([this, change] {
         seams.kernel.name_changed(change.folder, change.name);
       });

@@ -31,9 +31,21 @@ bool Inodes::closed(NodeId node, bool writer) {
 
 bool Inodes::drop_if_free(NodeId node) {
   const auto it = table_.find(node);
-  if (it->second.lookups != 0 || it->second.handles != 0) return false;
+  const auto& held = it->second;
+  if (node == kRootNode || held.lookups != 0 || held.handles != 0) return false;
   table_.erase(it);
   return true;
+}
+
+void Inodes::saw_names(NodeId folder) {
+  const auto it = table_.find(folder);
+  if (it != table_.end()) it->second.names_seen = true;
+  if (it == table_.end() && folder == kRootNode) table_[folder].names_seen = true;
+}
+
+bool Inodes::names_seen(NodeId folder) const {
+  const auto it = table_.find(folder);
+  return it != table_.end() && it->second.names_seen;
 }
 
 bool Inodes::open(NodeId node) const {

@@ -19,7 +19,13 @@ class Inodes {
   void opened(NodeId node, bool writer);
   bool closed(NodeId node, bool writer);
 
-  bool in_use(NodeId node) const { return table_.count(node) != 0; }
+  /// The kernel was told of all names of the folder, or of one that is not there: what comes to it
+  /// may contradict what the kernel keeps.
+  void saw_names(NodeId folder);
+  bool names_seen(NodeId folder) const;
+
+  /// The root is never forgotten.
+  bool in_use(NodeId node) const { return node == kRootNode || table_.count(node) != 0; }
   bool open(NodeId node) const;
   std::uint32_t writers(NodeId node) const;
   std::uint32_t handles(NodeId node) const;
@@ -29,6 +35,7 @@ class Inodes {
     std::uint64_t lookups = 0;
     std::uint32_t handles = 0;
     std::uint32_t writers = 0;
+    bool names_seen = false;
   };
   bool drop_if_free(NodeId node);
 

@@ -8,10 +8,17 @@
 namespace ebb::fusefs {
 namespace {
 
-/// Entries of folders beneath that the server may send unasked: a walk then costs few round trips.
-constexpr std::uint32_t kBudget = 4096;
-/// Folders asked for at once; the others wait in the table.
+/// Entries of folders beneath that the server may send unasked: few for the first folder, so that
+/// it is not all that a first `ls` waits behind, then more and more, so that a walk costs few round
+/// trips.
+constexpr std::uint32_t kBudgetLeast = 64;
+constexpr std::uint32_t kBudgetMost = 4096;
+/// Folders asked for one after the other within this time are a walk.
+constexpr Duration kWalk = std::chrono::seconds(1);
+/// Folders asked for at once that nobody waits for; the others stay in the table meanwhile.
 constexpr std::size_t kAskedAtOnce = 16;
+/// And with those that somebody waits for.
+constexpr std::size_t kAskedMost = 128;
 /// Unfinished pages of one request: a server that never says `last` cannot fill the memory.
 constexpr std::size_t kEntriesMax = 2'000'000;
 
@@ -100,8 +107,9 @@ void Listings::pump() {
   // A copy: what cannot be asked for leaves the table.
   const auto all = asked_;
   for (const auto& [folder, asked] : all) {
-    if (under_way >= kAskedAtOnce || !core_.link.can_send()) return;
-    if (asked->session != 0) continue;
+    if (under_way >= kAskedMost || !core_.link.can_send()) return;
+    const bool later = under_way >= kAskedAtOnce && asked->waiters.empty();
+    if (asked->session != 0 || later) continue;
     send(asked);
     ++under_way;
   }
@@ -114,7 +122,14 @@ void Listings::send(const AskedPtr& asked) {
   asked->entry = node->entry;
   asked->session = core_.link.open_session(
       [this, asked](Lock&, const proto::Body& body) { heard(asked, body); });
-  core_.link.send(asked->session, proto::List{node->entry, kBudget});
+  core_.link.send(asked->session, proto::List{node->entry, next_budget()});
+}
+
+std::uint32_t Listings::next_budget() {
+  const bool walk = again_ || (budget_ != 0 && core_.now() < asked_at_ + kWalk);
+  asked_at_ = core_.now();
+  budget_ = walk ? std::min(std::max(budget_, kBudgetLeast) * 4, kBudgetMost) : kBudgetLeast;
+  return budget_;
 }
 
 void Listings::heard(const AskedPtr& asked, const proto::Body& body) {
@@ -149,6 +164,8 @@ void Listings::page(const AskedPtr& asked, const proto::ListPage& page) {
       if (!done) log_warn("a folder's list cannot be worked in: {}", done.error().message());
       core_.watching.again_after(page.folder, complete.sequence);
       core_.pushes.queue_changed();
+      // Who waits for this folder does not wait for those beneath it.
+      if (done && *node == asked->folder) resume(asked, {});
     }
   }
   if (page.end) finish(asked, {});
@@ -160,8 +177,14 @@ void Listings::finish(const AskedPtr& asked, const Result<>& result) {
   if (it != asked_.end() && it->second == asked) asked_.erase(it);
   if (again_ && result) folders_in(asked->folder);
   if (asked_.empty()) again_ = false;
-  for (const Ticket ticket : asked->waiters) core_.waits.finish(ticket, result);
+  resume(asked, result);
   pump();
+}
+
+void Listings::resume(const AskedPtr& asked, const Result<>& result) {
+  for (const Ticket ticket : std::exchange(asked->waiters, {})) {
+    core_.waits.finish(ticket, result);
+  }
 }
 
 }  // namespace ebb::fusefs

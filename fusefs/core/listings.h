@@ -56,11 +56,15 @@ class Listings {
   void send(const AskedPtr& asked);
   void heard(const AskedPtr& asked, const proto::Body& body);
   void page(const AskedPtr& asked, const proto::ListPage& page);
+  std::uint32_t next_budget();
+  void resume(const AskedPtr& asked, const Result<>& result);
   void folders_in(NodeId folder);
   void finish(const AskedPtr& asked, const Result<>& result);
 
   Core& core_;
   std::map<NodeId, AskedPtr> asked_;
+  std::uint32_t budget_ = 0;
+  Time asked_at_{};
   bool again_ = false;  // what is listed now was listed before, and so were the folders in it
 };
 

@@ -60,6 +60,8 @@ struct TreeSeams {
   std::function<bool(NodeId)> in_use;
   /// Whether a handle is open on it: then its content may not be exchanged beneath it.
   std::function<bool(NodeId)> open;
+  /// Whether the kernel may keep that a name of the folder is not there.  None = it may.
+  std::function<bool(NodeId)> names_seen = {};
 };
 
 /// The part of ClientOptions that matters here.

@@ -132,7 +132,9 @@ void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
   const auto node = edit.node(id);
   if (node.status != Status::remote && node.kind != Kind::symlink) wake_folder(edit, folder);
   edit.bind(folder, name, Side::local, id);
-  edit.effects.names_changed.push_back({folder, name});
+  // A folder that is listed for the first time has nothing in the kernel's caches.
+  const auto& seen = edit.core.seams.names_seen;
+  if (!seen || seen(folder)) edit.effects.names_changed.push_back({folder, name});
   if (edit.keeps(folder)) keep_here(edit, id);
 }
 

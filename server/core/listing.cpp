@@ -150,8 +150,36 @@ void Service::Impl::list(Peer& peer, Session session, const proto::List& request
   if (!node) return refuse(peer, session, {Errc::not_found, "the folder is no more"});
   if (!node->is_folder()) return refuse(peer, session, {Errc::not_folder, ""});
   listing->items.push_back({listing->top, Listing::Item::State::waiting, std::nullopt});
+  take_from_others(peer, listing->top);
   peer.listings[session] = listing;
   read_ahead(peer.id, listing);
+}
+
+/// The folder is asked for by itself now: listings that would come to it later leave it out.
+void Service::Impl::take_from_others(Peer& peer, NodeId folder) {
+  for (auto it = peer.listings.begin(); it != peer.listings.end();) {
+    auto& [session, listing] = *it;
+    auto& items = listing->items;
+    const auto begin = items.begin() + (listing->begun ? 1 : 0);
+    const auto found = std::find_if(begin, items.end(), [&](const Listing::Item& item) {
+      return item.folder == folder && folder != listing->top;
+    });
+    if (found != items.end()) items.erase(found);
+    if (!items.empty()) {
+      ++it;
+      continue;
+    }
+    end_listing(peer, *listing);
+    it = peer.listings.erase(it);
+  }
+}
+
+void Service::Impl::end_listing(Peer& peer, const Listing& listing) {
+  proto::ListPage end;
+  end.folder = EntryId{listing.top.value};
+  end.sequence = durable;
+  end.end = true;
+  (void)peer.connection.send(listing.session, end);
 }
 
 void Service::Impl::read_ahead(PeerId who, const std::shared_ptr<Listing>& listing) {
@@ -173,7 +201,9 @@ void Service::Impl::read_ahead(PeerId who, const std::shared_ptr<Listing>& listi
 
 void Service::Impl::pump_listings(Peer& peer) {
   std::vector<Session> done;
-  for (auto& [session, listing] : peer.listings) {
+  // The newest first: somebody waits for it, while the others are ahead of those who asked.
+  for (auto it = peer.listings.rbegin(); it != peer.listings.rend(); ++it) {
+    const auto& [session, listing] = *it;
     const auto hold = listing;
     while (peer.connection.can_send() && !peer.closing) {
       if (!pump_listing(peer, *hold)) break;
@@ -201,13 +231,7 @@ bool Service::Impl::pump_listing(Peer& peer, Listing& listing) {
     return true;
   }
   listing.items.pop_front();
-  if (listing.items.empty()) {
-    proto::ListPage end;
-    end.folder = EntryId{listing.top.value};
-    end.sequence = durable;
-    end.end = true;
-    (void)peer.connection.send(listing.session, end);
-  }
+  if (listing.items.empty()) end_listing(peer, listing);
   return true;
 }
 

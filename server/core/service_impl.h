@@ -235,6 +235,8 @@ struct Service::Impl {
   void list(Peer& peer, Session session, const proto::List& request);
   void pump_listings(Peer& peer);
   bool pump_listing(Peer& peer, Listing& listing);
+  void take_from_others(Peer& peer, NodeId folder);
+  void end_listing(Peer& peer, const Listing& listing);
   void read_ahead(PeerId peer, const std::shared_ptr<Listing>& listing);
   bool send_page(Peer& peer, Listing& listing);
   /// Reads the folder and takes into the record what is different; `then` gets an error when it is

@@ -155,6 +155,32 @@ TEST_F(ServiceTest, a_listing_has_everything_and_with_a_budget_what_is_beneath) 
   EXPECT_EQ(names.at(std::to_string(folder.id.value) + "/inner").size, 13u);
 }
 
+TEST_F(ServiceTest, listings_that_overlap_bring_everything_once_and_both_end) {
+  for (int i = 0; i < 40; ++i) {
+    world.depot.make_folder("folder/f" + std::to_string(i));
+    world.depot.write("folder/f" + std::to_string(i) + "/x", "x");
+  }
+  const auto folder = peer->find("folder");
+  const auto all = peer->next_session();
+  peer->send(all, List{kRootEntry, 1000});
+  const auto one = peer->next_session();
+  peer->send(one, List{folder->id, 1000});
+  world.settle();
+  std::map<EntryId, int> told;
+  for (const auto session : {all, one}) {
+    bool ended = false;
+    for (const auto& body : peer->take(session)) {
+      const auto* page = std::get_if<ListPage>(&body);
+      ASSERT_TRUE(page && !ended);
+      told[page->folder] += page->last && !page->entries.empty() ? 1 : 0;
+      ended = page->end;
+    }
+    EXPECT_TRUE(ended);
+  }
+  EXPECT_EQ(told.size(), 42u);
+  for (const auto& [id, times] : told) EXPECT_GE(times, 1) << id.value;
+}
+
 TEST_F(ServiceTest, ids_and_versions_stay_over_listings_and_restarts) {
   const auto before = peer->list(kRootEntry, 100);
   EXPECT_EQ(peer->list(kRootEntry, 100), before);
