@@ -18,6 +18,10 @@ struct Client::Impl : Core {
   /// The same for what answers nothing.
   template <class Work>
   Ticket change_in(NodeId folder, Reply<> reply, Work work);
+  /// The same for what removes or replaces what stands at the name: of a folder it has to be known
+  /// what is in it.
+  template <class Work>
+  Ticket change_at(NodeId folder, std::string name, Reply<> reply, Work work);
   /// The node's attributes, its blocks counted where its size does not tell them.
   Attributes measured(NodeId node, const store::Node& record);
   void measure(Attributes& attributes);

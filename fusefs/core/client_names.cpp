@@ -113,6 +113,24 @@ Ticket Client::Impl::change_in(NodeId folder, Reply<> reply, Work work) {
   });
 }
 
+template <class Work>
+Ticket Client::Impl::change_at(NodeId folder, std::string name, Reply<> reply, Work work) {
+  if (auto fine = writable(); !fine) return answer(reply, std::move(fine)), 0;
+  const auto change = [this, reply, work](const Result<>& known) {
+    answer(reply, known ? Result<>(work()) : known);
+  };
+  auto ticket = std::make_shared<Ticket>(0);
+  const auto look = [this, folder, name = std::move(name), change, ticket](const Result<>& listed) {
+    const auto stands = listed ? tree->find(folder, name) : Result<NodeId>(pass(listed.error()));
+    const auto node = stands ? tree->node(*stands) : Result<store::Node>(pass(stands.error()));
+    const bool unknown = node && node->is_folder() && node->entry && !node->has(store::kListed);
+    if (!unknown) return change(listed);
+    *ticket = when_listed(*stands, change);
+  };
+  const Ticket first = when_listed(folder, look);
+  return first != 0 ? first : *ticket;
+}
+
 Ticket Client::make_folder(NodeId folder, std::string_view name, std::uint32_t mode, Maker maker,
                            Reply<Attributes> reply) {
   Section section(*impl_);
@@ -168,23 +186,22 @@ Ticket Client::unlink(NodeId folder, std::string_view name, Reply<> reply) {
 Ticket Client::remove_folder(NodeId folder, std::string_view name, Reply<> reply) {
   Section section(*impl_);
   Impl& core = *impl_;
-  // What is in it has to be known before it can be seen to be empty.
-  return core.change_in(folder, reply,
-                        [&core, folder, text = std::string(name), reply]() -> Result<> {
-                          return core.tree->remove_folder(folder, text);
-                        });
+  const std::string text(name);
+  return core.change_at(folder, text, std::move(reply),
+                        [&core, folder, text] { return core.tree->remove_folder(folder, text); });
 }
 
 Ticket Client::rename(NodeId from, std::string_view name, NodeId to, std::string_view new_name,
                       unsigned flags, Reply<> reply) {
   Section section(*impl_);
   Impl& core = *impl_;
-  return core.change_in(
-      to, std::move(reply),
-      [&core, from, text = std::string(name), to, new_text = std::string(new_name), flags] {
-        core.inodes.saw_names(from);
-        return core.tree->rename(from, text, to, new_text, flags);
-      });
+  const auto work = [&core, from, text = std::string(name), to, new_text = std::string(new_name),
+                     flags] {
+    core.inodes.saw_names(from);
+    return core.tree->rename(from, text, to, new_text, flags);
+  };
+  if (flags != 0) return core.change_in(to, std::move(reply), work);  // nothing is replaced
+  return core.change_at(to, std::string(new_name), std::move(reply), work);
 }
 
 Result<std::string> Client::read_symlink(NodeId node) {
