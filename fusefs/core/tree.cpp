@@ -333,10 +333,6 @@ Result<bool> Tree::names_wait(NodeId id) const {
   });
 }
 
-std::uint64_t Tree::wakings() const {
-  return impl_->core.wakings;
-}
-
 // ---- the server's side
 
 Result<> Tree::listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries) {

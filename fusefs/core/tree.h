@@ -170,9 +170,6 @@ class Tree {
   Result<> list_anew(NodeId folder);
   /// Whether a rename or a further name of it waits for the server.
   Result<bool> names_wait(NodeId id) const;
-  /// Moves when anything anywhere became other than remote: a folder seen to be all remote still is, while
-  /// this stands still.
-  std::uint64_t wakings() const;
 
   // ---- the server's side
   /// The names of a folder as the server listed them, all of them.  `sequence`: up to which changes are in.

@@ -30,7 +30,6 @@ std::vector<Name> Edit::names_in(NodeId folder) const {
 
 void Edit::save(NodeId id, const Node& before, const Node& after) {
   need(txn_.put(id, after));
-  if (after.status != Status::remote && before.status == Status::remote) ++core.wakings;
   const auto counted = all_counts(before);
   const auto counts = all_counts(after);
   if (counted != counts) count(counting_folder(id, after), counted, counts);
@@ -62,7 +61,6 @@ void Edit::bind(NodeId folder, std::string_view text, Side side, NodeId id) {
     if (other) stood.emplace_back(other, counting_folder(other, node(other)));
   }
   need(txn_.bind(folder, text, side, id));
-  if (side == Side::local && id) ++core.wakings;
   for (const auto& [other, before] : stood) {
     const auto record = node(other);
     const auto after = counting_folder(other, record);

@@ -82,7 +82,6 @@ struct TreeCore {
   };
   Numbers content_numbers;  // reserved and not given yet
   std::uint64_t queue_length = 0;
-  std::uint64_t wakings = 0;  // see Tree
 
   struct Limbo {
     NodeId node;
