@@ -45,13 +45,13 @@ TEST_F(ClientTest, ListsWithoutPullingAnything) {
   EXPECT_EQ(world.attribute(0, "big", "progress"), "0/" + std::to_string(3 << 20));
 }
 
-TEST_F(ClientTest, AListingForTheFirstTimeTellsTheKernelNothing) {
+TEST_F(ClientTest, AListingForTheFirstTimeTellsTheKernelOfNoName) {
   ASSERT_TRUE(world.list(0, kRootNode));
-  EXPECT_EQ(world.machine().kernel.told, 0u);
+  EXPECT_EQ(world.machine().kernel.told_of_names, 0u);
   // What comes later contradicts what the kernel has seen.
   ASSERT_TRUE(world.write(1, "later", "x"));
   ASSERT_TRUE(world.run_until_quiet());
-  EXPECT_GT(world.machine().kernel.told, 0u);
+  EXPECT_GT(world.machine().kernel.told_of_names, 0u);
 }
 
 TEST_F(ClientTest, ReadsWhatTheServerHasAndBecomesSync) {
