@@ -54,3 +54,8 @@ set_tests_properties(program_parsing_test PROPERTIES LABELS unit TIMEOUT 120)
 add_test(NAME program_fsmap_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/program/fsmap_test.py)
 set_tests_properties(program_fsmap_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
 # End of the maps.
+
+# A client written from ebb-protocol(7) alone, with the real ebbd.
+add_test(NAME compat_client_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/compat/client_test.py)
+set_tests_properties(compat_client_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+# End of the independent client.
