@@ -111,12 +111,14 @@ bool TestPeer::exchange() {
   if (closed_ || !world_.service) return false;
   bool moved = false;
   for (Bytes out = connection_.next_output(); !out.empty(); out = connection_.next_output()) {
+    sent_.insert(sent_.end(), out.begin(), out.end());
     world_.service->received(peer_, out);
     moved = true;
   }
   for (Bytes in = world_.service->next_output(peer_); !in.empty();
        in = world_.service->next_output(peer_)) {
     moved = true;
+    received_.insert(received_.end(), in.begin(), in.end());
     (void)connection_.receive(in, world_.clock.now());
     while (auto message = connection_.next_message()) {
       if (auto* answer = std::get_if<VersionHandshakeResponse>(&message->body)) {

@@ -103,6 +103,9 @@ class TestPeer {
   }
   bool closed() const { return closed_; }
   bool exchange();  // true when bytes moved
+  /// Everything that went to the service, and everything that came.
+  const Bytes& sent() const { return sent_; }
+  const Bytes& received() const { return received_; }
   /// The cable is pulled.
   void unplug();
 
@@ -137,6 +140,8 @@ class TestPeer {
   std::uint32_t session_ = 0;
   std::uint64_t operation_ = 100;
   bool closed_ = false;
+  Bytes sent_;
+  Bytes received_;
   std::map<std::uint32_t, std::vector<proto::Body>> inbox_;
 };
 

@@ -1,9 +1,11 @@
-// The packet header is a format: these bytes are what other programs send and expect.
+// The packet header is a format: these bytes are what other programs send and expect.  And a whole
+// session's stream is the same messages however it is cut.
 #include "proto/packet.h"
 
 #include <gtest/gtest.h>
 
 #include "proto/outbox.h"
+#include "tests/support/test_peer.h"
 
 namespace ebb::proto {
 namespace {
@@ -54,6 +56,78 @@ TEST(Packet, AMessageIsCutWhereThePacketIsFull) {
     EXPECT_EQ(bodies, size);
     EXPECT_EQ(packets, size == 0 ? 1 : (size + 4079) / 4080);
     EXPECT_EQ(out.size(), 0u);
+  }
+}
+
+// ---- a real session's stream
+
+/// A service that was listed, pulled from, pushed to, changed, asked and watched, in small packets.
+struct RealSession {
+  RealSession() {
+    world.depot.make_folder("folder");
+    world.depot.write("file", std::string(6000, 'f'));
+    world.depot.write("folder/inner", "inner content");
+    EXPECT_TRUE(world.start()) << world.open_error;
+    test::TestPeer peer(world, 7, false);
+    auto hello = peer.hello();
+    hello.packet_max = kPacketMaxAtFirst;
+    EXPECT_TRUE(peer.shake(hello));
+    peer.send(peer.next_session(), Watch{});
+    const auto entry = peer.list(kRootEntry, 100).at("file");
+    EXPECT_TRUE(peer.pull(entry.id, entry.content_version, {{10, 20}, {4000, 5000}}).hash_fits);
+    const std::string content(5000, 'n');
+    EXPECT_EQ(peer.push(peer.init_new(kRootEntry, "new", content.size()), content).code, Errc::ok);
+    EXPECT_EQ(peer.push(peer.init_new(kRootEntry, "file", 3), "not").code, Errc::exists);
+    Mutate link;
+    link.kind = MutationKind::make_symlink;
+    link.place = {kRootEntry, "link"};
+    link.target = std::string(kTargetMax, 't');  // more than a packet
+    EXPECT_EQ(peer.mutate(link).code, Errc::ok);
+    peer.send(peer.next_session(), Stat{entry.id});
+    peer.send(peer.next_session(), StatFs{});
+    peer.send(peer.next_session(), History{{}, "file"});
+    peer.send(0, Ping{5});
+    peer.settle();
+    to_server = peer.sent();
+    to_client = peer.received();
+  }
+  test::ServedTree world;
+  Bytes to_server, to_client;
+};
+
+/// What a connection hands out of the stream in these pieces; both sides keep to small packets.
+std::vector<Message> messages_of(Role role, const std::vector<ByteView>& pieces) {
+  Connection connection(role, {}, Time{});
+  std::vector<Message> all;
+  for (const ByteView piece : pieces) {
+    const auto good = connection.receive(piece, Time{});
+    EXPECT_TRUE(good) << good.error().message();
+    while (auto message = connection.next_message()) {
+      const Type type = type_of(message->body);
+      all.push_back(*std::move(message));
+      if (type == Type::version_handshake || type == Type::version_handshake_response) {
+        connection.agree(kPacketMaxAtFirst);
+      }
+    }
+  }
+  return all;
+}
+
+TEST(Stream, OfARealSessionIsTheSameWhereverItIsCut) {
+  const RealSession session;
+  const std::pair<Role, const Bytes&> directions[] = {{Role::server, session.to_server},
+                                                      {Role::client, session.to_client}};
+  for (const auto& [role, bytes] : directions) {
+    const ByteView stream(bytes);
+    const auto expected = messages_of(role, {stream});
+    EXPECT_GT(expected.size(), 12u);
+    for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
+      const auto found = messages_of(role, {stream.first(cut), stream.subspan(cut)});
+      ASSERT_EQ(found, expected) << "cut at " << cut;
+    }
+    std::vector<ByteView> single;
+    for (std::size_t at = 0; at < stream.size(); ++at) single.push_back(stream.subspan(at, 1));
+    EXPECT_EQ(messages_of(role, single), expected);
   }
 }
 
