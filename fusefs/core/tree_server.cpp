@@ -128,13 +128,24 @@ void revive_folder(Edit& edit, NodeId folder) {
   }
 }
 
+/// The kernel keeps no name of a folder in which it has not looked; but it may keep the number of
+/// the folder's links.
+void tell_of_new_name(Edit& edit, NodeId folder, const std::string& name) {
+  const auto& seen = edit.core.seams.names_seen;
+  auto& effects = edit.effects;
+  if (!seen || seen(folder)) {
+    effects.names_changed.push_back({folder, name});
+  } else if (edit.node(folder).has(store::kListed) && edit.core.seams.in_use(folder)) {
+    auto& told = effects.attributes_changed;
+    if (told.empty() || told.back() != folder) told.push_back(folder);
+  }
+}
+
 void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
   const auto node = edit.node(id);
   if (node.status != Status::remote && node.kind != Kind::symlink) wake_folder(edit, folder);
   edit.bind(folder, name, Side::local, id);
-  // A folder that is listed for the first time has nothing in the kernel's caches.
-  const auto& seen = edit.core.seams.names_seen;
-  if (!seen || seen(folder)) edit.effects.names_changed.push_back({folder, name});
+  tell_of_new_name(edit, folder, name);
   if (edit.keeps(folder)) keep_here(edit, id);
 }
 
