@@ -51,11 +51,13 @@ struct ClientOptions {
 };
 
 /// To the kernel's caches.  Every call only queues; one thread that holds no lock sends.  In tests: a list.
+/// Nothing is said of a file's pages: outdated ones are dropped when the file is next opened (OpenFile::keep_cache),
+/// for whoever asked the kernel to drop a page that is being read would wait until we have answered that read, and a
+/// daemon killed in that wait could not end.
 class KernelCaches {
  public:
   virtual ~KernelCaches() = default;
   virtual void attributes_changed(NodeId node) = 0;
-  virtual void content_changed(NodeId node) = 0;                             // and attributes
   virtual void name_changed(NodeId folder, const std::string& name) = 0;     // it names another node, or none
 };
 

@@ -36,6 +36,7 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   if ((flags & O_TRUNC) != 0 && node->kind == Kind::file) {
     if (auto done = truncate(lock, id, 0); !done) return pass(done.error());
   }
+  take_tree_effects();
   auto found = contents.get(id);
   if (!found) return pass(found.error());
   const ContentPtr content = *found;
@@ -49,8 +50,7 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   const Handle handle = handles.add(std::move(open));
   OpenFile opened;
   opened.handle = handle;
-  // Of content that was dropped the kernel may have pages still: whoever opens it anew brings it back.
-  opened.keep_cache = content->whole;
+  opened.keep_cache = inodes.keeps_pages(id);
   Result<> done;
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
   if (done && content->whole && (content->size != 0 || writes)) {
@@ -170,6 +170,7 @@ Result<OpenFile> Client::Impl::open_lazily(NodeId id, int flags) {
   open.writes = writes;
   open.content = *found;
   OpenFile opened;
+  opened.keep_cache = inodes.keeps_pages(id);
   opened.handle = handles.add(std::move(open));
   return opened;
 }

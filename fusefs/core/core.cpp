@@ -67,7 +67,8 @@ void Core::take_tree_effects() {
     }
     for (const auto node : next.content_changed) {
       if (!inodes.in_use(node)) continue;
-      notices(node).emplace_back([this, node] { seams.kernel.content_changed(node); });
+      inodes.pages_outdated(node);
+      notices(node).emplace_back([this, node] { seams.kernel.attributes_changed(node); });
     }
     for (const auto& change : next.names_changed) {
       if (!inodes.in_use(change.folder)) continue;

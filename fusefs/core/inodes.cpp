@@ -1,5 +1,7 @@
 #include "fusefs/core/inodes.h"
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace ebb::fusefs {
@@ -27,6 +29,16 @@ bool Inodes::closed(NodeId node, bool writer) {
     --it->second.writers;
   }
   return drop_if_free(node);
+}
+
+void Inodes::pages_outdated(NodeId node) {
+  // What it does not know the kernel has no pages of.
+  if (const auto it = table_.find(node); it != table_.end()) it->second.pages_outdated = true;
+}
+
+bool Inodes::keeps_pages(NodeId node) {
+  const auto it = table_.find(node);
+  return it == table_.end() || !std::exchange(it->second.pages_outdated, false);
 }
 
 bool Inodes::drop_if_free(NodeId node) {

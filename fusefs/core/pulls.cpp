@@ -294,6 +294,8 @@ void Pulls::failed(const SessionPtr& session, proto::Errc code, const std::strin
   const ContentPtr content = session->content;
   end(session, code != proto::Errc::wrong_hash);
   core_.contents.taken_back(content, session->landed);
+  // Readers may have had some of it.
+  if (!session->landed.empty()) core_.inodes.pages_outdated(content->node);
   if (content->detached) return;
   if (code == proto::Errc::moved_on || code == proto::Errc::not_found)
     return version_is_gone(session);

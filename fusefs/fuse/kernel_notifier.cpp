@@ -51,9 +51,6 @@ void KernelNotifier::stop() {
 void KernelNotifier::attributes_changed(NodeId node) {
   queue_node(node, What::attributes);
 }
-void KernelNotifier::content_changed(NodeId node) {
-  queue_node(node, What::content);
-}
 
 void KernelNotifier::name_changed(NodeId folder, const std::string& name) {
   {
@@ -62,14 +59,14 @@ void KernelNotifier::name_changed(NodeId folder, const std::string& name) {
     if (!push({folder, name})) names_.erase({folder, name});
   }
   // The kernel drops its listing of the folder by itself only for a name that it has in hand.
-  queue_node(folder, What::content);
+  queue_node(folder, What::listing);
 }
 
 void KernelNotifier::queue_node(NodeId node, What what) {
   std::lock_guard lock(mutex_);
   if (!session_) return;
   auto [at, added] = nodes_.try_emplace(node, what);
-  if (what == What::content) at->second = what;
+  if (what == What::listing) at->second = what;
   if (added && !push({node, {}})) nodes_.erase(at);
 }
 
@@ -126,8 +123,9 @@ void KernelNotifier::send(const Item& item, What what) {
   if (!item.name.empty()) {
     error = expire_name(session, item.node, item.name);
   } else {
-    // From offset 0, length 0: all pages.  A negative offset: the attributes alone.
-    const off_t offset = what == What::content ? 0 : -1;
+    // From offset 0, length 0: all pages, which of a folder are its listing.  A negative offset:
+    // the attributes alone.
+    const off_t offset = what == What::listing ? 0 : -1;
     error = fuse_lowlevel_notify_inval_inode(session, item.node.value, offset, 0);
   }
   // ENOENT: the kernel does not have it.  The others: the mount is going away.

@@ -34,14 +34,13 @@ class KernelNotifier : public KernelCaches {
   void stop();
 
   void attributes_changed(NodeId node) override;
-  void content_changed(NodeId node) override;
   void name_changed(NodeId folder, const std::string& name) override;
 
   /// Waits until everything queued before has been sent.  For tests.
   void drain();
 
  private:
-  enum class What { attributes, content };
+  enum class What { attributes, listing };  // the second: of a folder, and its attributes
   struct Item {
     NodeId node;
     std::string name;  // empty: the node itself

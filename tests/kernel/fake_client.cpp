@@ -15,7 +15,6 @@ std::unique_ptr<FakeCore> current;
 
 class NoKernel : public fusefs::KernelCaches {
   void attributes_changed(NodeId) override {}
-  void content_changed(NodeId) override {}
   void name_changed(NodeId, const std::string&) override {}
 };
 

@@ -36,15 +36,6 @@ TEST_F(Notifier, attributes_leave_the_content_in_the_cache) {
   EXPECT_LT(all[0].as<fuse_notify_inval_inode_out>().off, 0);
 }
 
-TEST_F(Notifier, new_content_is_all_of_it) {
-  kernel.notifier().content_changed(NodeId(42));
-  const auto all = told();
-  ASSERT_EQ(all.size(), 1u);
-  const auto out = all[0].as<fuse_notify_inval_inode_out>();
-  EXPECT_EQ(out.off, 0);
-  EXPECT_EQ(out.len, 0);
-}
-
 TEST_F(Notifier, a_name_is_told_with_the_listing_of_its_folder) {
   kernel.notifier().name_changed(NodeId(42), "name");
   const auto all = told();
@@ -54,12 +45,13 @@ TEST_F(Notifier, a_name_is_told_with_the_listing_of_its_folder) {
   EXPECT_EQ(all[0].text().substr(sizeof(fuse_notify_inval_entry_out)), std::string("name\0", 5));
   EXPECT_EQ(all[1].error, FUSE_NOTIFY_INVAL_INODE);
   EXPECT_EQ(all[1].as<fuse_notify_inval_inode_out>().off, 0);
+  EXPECT_EQ(all[1].as<fuse_notify_inval_inode_out>().len, 0);
 }
 
 TEST_F(Notifier, every_change_is_told_at_least_once) {
   constexpr std::uint64_t kNodes = 100;
   for (int round = 0; round < 20; ++round) {
-    for (std::uint64_t i = 0; i < kNodes; ++i) kernel.notifier().content_changed(NodeId(10 + i));
+    for (std::uint64_t i = 0; i < kNodes; ++i) kernel.notifier().attributes_changed(NodeId(10 + i));
     std::set<std::uint64_t> seen;
     for (const Answer& one : told()) seen.insert(one.as<fuse_notify_inval_inode_out>().ino);
     EXPECT_EQ(seen.size(), kNodes);
@@ -68,7 +60,7 @@ TEST_F(Notifier, every_change_is_told_at_least_once) {
 
 TEST_F(Notifier, nothing_is_told_before_the_mount_and_after_its_end) {
   kernel.notifier().stop();
-  kernel.notifier().content_changed(NodeId(42));
+  kernel.notifier().attributes_changed(NodeId(42));
   kernel.notifier().name_changed(NodeId(42), "name");
   EXPECT_TRUE(told().empty());
 }

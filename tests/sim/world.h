@@ -31,7 +31,6 @@ using fusefs::Client;
 class CountingKernel final : public fusefs::KernelCaches {
  public:
   void attributes_changed(NodeId) override { ++told; }
-  void content_changed(NodeId) override { ++told; }
   void name_changed(NodeId, const std::string&) override { ++told, ++told_of_names; }
   std::uint64_t told = 0;
   std::uint64_t told_of_names = 0;

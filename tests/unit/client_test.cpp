@@ -62,6 +62,30 @@ TEST_F(ClientTest, ReadsWhatTheServerHasAndBecomesSync) {
   EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
 }
 
+TEST_F(ClientTest, TheKernelKeepsItsPagesOfAFileUntilItsContentIsAnother) {
+  // As the kernel does, the node is held between its openings.
+  const auto node = world.ask<fusefs::Attributes>(
+      [&](auto reply) { world.client().lookup(kRootNode, "big", std::move(reply)); });
+  ASSERT_TRUE(node);
+  const auto keeps_pages = [&] {
+    auto opened = world.ask<fusefs::OpenFile>(
+        [&](auto reply) { world.client().open(node->node, O_RDONLY, std::move(reply)); });
+    if (!opened) return std::string("not opened");
+    auto read = world.read_all(0, opened->handle);
+    world.client().release(opened->handle);
+    return std::string(opened->keep_cache ? "kept " : "dropped ") + (read ? read->at(0) : '?');
+  };
+  EXPECT_EQ(keeps_pages(), "kept a");
+  EXPECT_EQ(keeps_pages(), "kept a");
+  ASSERT_TRUE(world.write(1, "big", text(100, 'n')));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(keeps_pages(), "dropped n");
+  EXPECT_EQ(keeps_pages(), "kept n");
+  ASSERT_TRUE(world.set_status(0, "big", "remote"));
+  EXPECT_EQ(keeps_pages(), "dropped n");
+  EXPECT_EQ(keeps_pages(), "kept n");
+}
+
 TEST_F(ClientTest, ARangeFarInsideComesWithoutWhatLiesBefore) {
   const auto node = world.find(0, "big");
   ASSERT_TRUE(node);
