@@ -76,13 +76,17 @@ Ticket Client::open(NodeId node, int flags, Reply<OpenFile> reply) {
   const auto opened = core.open_node(section.lock(), node, flags);
   if (!opened) return core.answer(reply, opened), 0;
   const ContentPtr content = core.handles.find(opened->handle)->content;
+  const bool small = content->size <= kSmallFile;
+  if (small && (flags & O_ACCMODE) == O_RDONLY && core.options.hydrate != Hydrate::range) {
+    core.neighbours.opened(node, content->whole);
+  }
   if (content->whole) return core.answer(reply, opened), 0;
   if (core.options.hydrate == Hydrate::full) {
     return core.wait_whole(section.lock(), *opened, [&core, reply](Result<OpenFile> now) {
       core.answer(reply, std::move(now));
     });
   }
-  if (content->size <= kSmallFile && (flags & O_ACCMODE) != O_WRONLY && !core.link.away()) {
+  if (small && (flags & O_ACCMODE) != O_WRONLY && !core.link.away()) {
     core.pulls.want_now(content, content->all());
     core.pulls.pump(section.lock());
   }

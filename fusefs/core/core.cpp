@@ -16,6 +16,7 @@ Core::Core(ClientSeams client_seams, ClientOptions client_options)
       stats(*this),
       kept_versions(*this),
       pulls(*this),
+      neighbours(*this),
       pushes(*this),
       transitions(*this) {}
 

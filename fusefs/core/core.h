@@ -25,6 +25,7 @@
 #include "fusefs/core/link.h"
 #include "fusefs/core/listings.h"
 #include "fusefs/core/lock.h"
+#include "fusefs/core/neighbours.h"
 #include "fusefs/core/pulls.h"
 #include "fusefs/core/pushes.h"
 #include "fusefs/core/settings.h"
@@ -89,6 +90,7 @@ struct Core {
   Stats stats;
   KeptVersions kept_versions;
   Pulls pulls;
+  Neighbours neighbours;
   Pushes pushes;
   Transitions transitions;
 };

@@ -170,6 +170,12 @@ std::string Tree::path(NodeId id) const {
   return found.value_or("");
 }
 
+std::optional<Tree::Place> Tree::place(NodeId id) const {
+  const auto name = impl_->read([&](const store::Store& store) { return shown_name(store, id); });
+  if (!name || !*name) return std::nullopt;
+  return Place{(*name)->folder, (*name)->cookie};
+}
+
 std::optional<NodeId> Tree::of_entry(EntryId entry) const {
   const auto found =
       impl_->read([&](const store::Store& store) { return find_entry(store, entry); });

@@ -111,6 +111,12 @@ class Tree {
   Result<Xattrs> xattrs(NodeId id) const;
   /// From the root, without leading slash; "" for the root and for a node without a shown name.
   std::string path(NodeId id) const;
+  /// Where it is shown (the first of its names); none for what is not.
+  struct Place {
+    NodeId folder;
+    std::uint64_t cookie = 0;
+  };
+  std::optional<Place> place(NodeId id) const;
   std::optional<NodeId> of_entry(EntryId entry) const;
   State state(NodeId id, const store::Node& node) const;  // O(1), folders too
   /// Its own pin says keep, or the nearest one above that says anything.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "fusefs/core/neighbours.h"
+#include "fusefs/core/pulls.h"
 #include "tests/sim/hands.h"
 
 namespace ebb::test {
@@ -84,6 +86,33 @@ TEST_F(ClientTest, TheKernelKeepsItsPagesOfAFileUntilItsContentIsAnother) {
   ASSERT_TRUE(world.set_status(0, "big", "remote"));
   EXPECT_EQ(keeps_pages(), "dropped n");
   EXPECT_EQ(keeps_pages(), "kept n");
+}
+
+TEST(Neighbours, WhoReadsAFolderFileByFileGetsTheNextOnesBeforeAskingForThem) {
+  Hands world{1, 1};
+  world.depot.make_folder("docs");
+  for (int i = 0; i < 40; ++i) world.depot.write("docs/n" + std::to_string(100 + i), "content");
+  world.depot.write("docs/n120", text(fusefs::kSmallFile + 1));
+  ASSERT_TRUE(world.start_client(0)) << world.last_error;
+  world.settle();
+  const auto entries = world.list(0, *world.find(0, "docs"));
+  ASSERT_TRUE(entries);
+  std::vector<std::string> names;
+  for (const auto& entry : *entries) names.push_back("docs/" + entry.name);
+  const auto here = [&] {
+    return std::count_if(names.begin(), names.end(), [&](const std::string& name) {
+      return world.attribute(0, name, "status") == "sync";
+    });
+  };
+  // A look at a few brings those alone.
+  for (unsigned i = 0; i + 1 < fusefs::kNeighbourRun; ++i) ASSERT_TRUE(world.read(0, names[i]));
+  world.settle();
+  EXPECT_EQ(here(), fusefs::kNeighbourRun - 1);
+  for (unsigned i = 0; i < 2 * fusefs::kNeighbourRun; ++i) ASSERT_TRUE(world.read(0, names[i + 4]));
+  world.settle();
+  EXPECT_GT(here(), 3 * fusefs::kNeighbourRun);
+  for (const auto& name : names) ASSERT_TRUE(world.read(0, name));
+  EXPECT_EQ(world.attribute(0, "docs/n120", "status"), "sync");
 }
 
 TEST_F(ClientTest, ARangeFarInsideComesWithoutWhatLiesBefore) {
