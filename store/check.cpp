@@ -97,7 +97,7 @@ class Checker {
       std::memcpy(&name, cell.data(), sizeof name);
       const Place place{key.owner, key.item};
       const std::uint64_t local = name.local;
-      const std::uint64_t server = name.server;
+      const auto server = server_of(name);
       expect(local != 0 || server != 0, "dirmap: a name of {:x} has no side", key.owner);
       if (local != 0) ++seen_[local].local;
       if (local != 0) seen_[local].names.push_back(place);
@@ -168,8 +168,9 @@ class Checker {
   }
 
   void node(NodeId id, const NodeRecord& record) {
-    for (const auto& first : record.texts) {
-      if (first != 0) take_chain(first);
+    auto texts = impl_.nodes.texts(record);
+    if (good(texts)) {
+      for (const auto first : *texts) take_chain(first);
     }
     if (kind_of(record) == Kind::folder) subfolders_[id.value] += record.size;
     auto& seen = seen_[id.value];
@@ -202,7 +203,7 @@ class Checker {
       if (!good(head)) break;
       expect(head->type == static_cast<std::uint8_t>(TreePageType::free),
              "dirmap: free page {} is not marked so", page);
-      page = head->used;
+      page = head->next;
     }
     expect_all(pages_, 1, "dirmap: page");
   }

@@ -14,6 +14,8 @@ class Category final : public std::error_category {
         return "the store is damaged";
       case Errc::newer_format:
         return "made by a newer version of ebb";
+      case Errc::older_format:
+        return "made by an early version of ebb, whose format is no longer read";
       case Errc::other_tree:
         return "belongs to another tree";
       case Errc::stale:

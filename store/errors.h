@@ -9,6 +9,7 @@ namespace ebb::store {
 enum class Errc {
   corrupt = 1,     // bytes on disk that this program did not write; the detail names file and offset
   newer_format,    // made by a newer version
+  older_format,    // made by a version before the first that anybody used
   other_tree,      // the folder belongs to another tree
   stale,           // a NodeId whose node is no more
   in_use,          // a node that still has names

@@ -14,6 +14,7 @@ struct Guard {
   sigjmp_buf jump;
   std::uintptr_t begin;
   std::uintptr_t end;
+  std::uintptr_t fault;
 };
 
 thread_local Guard* current = nullptr;
@@ -22,6 +23,7 @@ struct sigaction former;
 void on_sigbus(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   if (current != nullptr && address >= current->begin && address < current->end) {
+    current->fault = address;
     siglongjmp(current->jump, 1);
   }
   if ((former.sa_flags & SA_SIGINFO) != 0) return former.sa_sigaction(signal, info, context);
@@ -44,20 +46,21 @@ void install() {
 
 }  // namespace
 
-bool guarded_call(std::span<const std::byte> memory, void (*fn)(void*), void* context) {
+const std::byte* guarded_call(std::span<const std::byte> memory, void (*fn)(void*), void* context) {
   static std::once_flag installed;
   std::call_once(installed, install);
   Guard guard;
   guard.begin = reinterpret_cast<std::uintptr_t>(memory.data());
   guard.end = guard.begin + memory.size();
   if (sigsetjmp(guard.jump, 0) != 0) {
+    const auto at = current->fault;
     current = nullptr;
-    return false;
+    return reinterpret_cast<const std::byte*>(at);
   }
   current = &guard;
   fn(context);
   current = nullptr;
-  return true;
+  return nullptr;
 }
 
 }  // namespace ebb::store

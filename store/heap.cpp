@@ -9,6 +9,11 @@
 #include "store/store.h"
 
 namespace ebb::store {
+namespace {
+
+constexpr std::size_t kStringMax = kTextMax + sizeof(TextHead);
+
+}  // namespace
 
 Result<TextSlot> Heap::slot(std::uint32_t index) const {
   if (index < kTextSlotsInPage || index >= live_.fname_used) {
@@ -26,7 +31,7 @@ Result<> Heap::walk(std::uint32_t first, Visit&& visit) const {
     if (!now) return pass(now.error());
     const std::uint32_t left = now->left;
     const std::uint32_t next = now->next;
-    const bool good = left > 0 && left <= kTextMax && (expected == 0 || left == expected) &&
+    const bool good = left > 0 && left <= kStringMax && (expected == 0 || left == expected) &&
                       (next == 0) == (left <= kTextSlotData);
     if (!good) return pages_.corrupt(FileNo::fname, offset_of(index), "bad chain");
     visit(index, *now, left);
@@ -45,6 +50,21 @@ Result<Bytes> Heap::read(std::uint32_t first) const {
   });
   if (!r) return pass(r.error());
   return out;
+}
+
+Result<> Heap::read_head(std::uint32_t first, std::span<std::byte> out) const {
+  CHECK(out.size() <= kTextSlotData);
+  auto now = slot(first);
+  if (!now) return pass(now.error());
+  if (now->left < out.size() || now->left > kStringMax) {
+    return pages_.corrupt(FileNo::fname, offset_of(first), "bad chain");
+  }
+  std::memcpy(out.data(), now->data, out.size());
+  return {};
+}
+
+Result<> Heap::write_head(std::uint32_t first, ByteView bytes) {
+  return pages_.write(FileNo::fname, offset_of(first) + offsetof(TextSlot, data), bytes);
 }
 
 Result<std::vector<std::uint32_t>> Heap::slots(std::uint32_t first) const {

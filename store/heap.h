@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -18,6 +20,9 @@ class Heap {
   Heap(Pages& pages, Live& live) : pages_(pages), live_(live) {}
 
   Result<Bytes> read(std::uint32_t first) const;
+  /// The first bytes of a string, as many as out has; they are in its first slot.
+  Result<> read_head(std::uint32_t first, std::span<std::byte> out) const;
+  Result<> write_head(std::uint32_t first, ByteView bytes);
   /// The first slot of a new chain; `bytes` is not empty.
   Result<std::uint32_t> write(ByteView bytes);
   Result<> free(std::uint32_t first);

@@ -10,7 +10,7 @@
 
 namespace ebb::store {
 
-inline constexpr std::uint16_t kFormat = 1;
+inline constexpr std::uint16_t kFormat = 2;
 inline constexpr std::size_t kPageSize = 4096;
 
 /// The mapped files.  The numbers are in the journal.
@@ -71,7 +71,7 @@ struct LiveRecord {
 static_assert(sizeof(LiveRecord) == 96 && alignof(LiveRecord) == 1);
 static_assert(std::has_unique_object_representations_v<LiveRecord>);
 
-/// One record of mdt: 26 in a page, from page 1 on; the last 40 bytes of a page are zero.
+/// One record of mdt: 29 in a page, from page 1 on; the last 36 bytes of a page are zero.
 struct NodeRecord {
   Le<std::uint32_t>
       kind_generation;               //   0  Kind in the low 8 bits, generation above; Kind 0 = free
@@ -97,14 +97,14 @@ struct NodeRecord {
   Le<std::uint64_t> parent_cookie;  // 104  0: no name at all
   std::uint8_t content_or_beneath[16];  // 112  file: u64 content, u64 hash; folder: four u32 counts
   Le<std::uint64_t> queue_seq;          // 128
-  Le<std::uint32_t> texts[5];           // 136  first fname slot of each text, 0 = none
+  Le<std::uint32_t> texts;              // 136  first fname slot of its first text, 0 = none
 };
-static_assert(sizeof(NodeRecord) == 156 && alignof(NodeRecord) == 1);
+static_assert(sizeof(NodeRecord) == 140 && alignof(NodeRecord) == 1);
 static_assert(std::has_unique_object_representations_v<NodeRecord>);
 static_assert(offsetof(NodeRecord, size) == 24 && offsetof(NodeRecord, parent) == 96 &&
               offsetof(NodeRecord, queue_seq) == 128 && offsetof(NodeRecord, texts) == 136);
 inline constexpr std::size_t kNodesInPage = kPageSize / sizeof(NodeRecord);
-static_assert(kNodesInPage == 26);
+static_assert(kNodesInPage == 29);
 
 /// One slot of fname, 32 in a page, from page 1 on.  A chain is a byte string.
 struct TextSlot {
@@ -117,13 +117,22 @@ inline constexpr std::size_t kTextSlotData = sizeof(TextSlot::data);
 inline constexpr std::size_t kTextSlotsInPage = kPageSize / sizeof(TextSlot);
 inline constexpr std::uint32_t kTextFree = 0xffffffff;
 
+/// First bytes of each text of a node.  The texts of one node are a list.
+struct TextHead {
+  Le<std::uint32_t> next;  // 0  first slot of the node's next text, 0 = none
+  std::uint8_t which;      // 4  Text
+  std::uint8_t zero[3];    // 5
+};
+static_assert(sizeof(TextHead) == 8 && alignof(TextHead) == 1);
+
 /// Head of every page of dirmap but page 0.
 struct TreePageHead {
-  std::uint8_t type;        // 0  TreePageType
-  std::uint8_t level;       // 1  0 in a leaf, one more than its children's in an inner page
-  Le<std::uint16_t> count;  // 2  entries
-  Le<std::uint32_t> zero;   // 4
-  Le<std::uint64_t> used;   // 8  leaf: bit set of the cells in use; free page: next free page
+  std::uint8_t type;         // 0  TreePageType
+  std::uint8_t level;        // 1  0 in a leaf, one more than its children's in an inner page
+  Le<std::uint16_t> count;   // 2  entries
+  Le<std::uint16_t> bottom;  // 4  leaf: where the lowest cell begins
+  Le<std::uint16_t> loose;   // 6  leaf: bytes from there on that are no cell's
+  Le<std::uint64_t> next;    // 8  free page: next free page
 };
 static_assert(sizeof(TreePageHead) == 16 && alignof(TreePageHead) == 1);
 enum class TreePageType : std::uint8_t { leaf = 1, inner = 2, free = 3 };
@@ -132,20 +141,20 @@ struct TreeKey {
   Le<std::uint64_t> owner;  // 0
   Le<std::uint64_t> item;   // 8
 };
-struct LeafCell {
-  TreeKey key;               // 0
-  std::uint8_t payload[48];  // 16
+/// A cell of a leaf: this, then the payload without the zeros at its end.  The cells lie anywhere
+/// from `bottom` on.
+struct CellHead {
+  TreeKey key;        //  0
+  std::uint8_t size;  // 16  of what follows, at most kPayload
 };
-/// order[i] is the cell of the i-th key.
-inline constexpr std::size_t kLeafCells = 62;
+inline constexpr std::size_t kPayload = 48;
+static_assert(sizeof(CellHead) == 17 && alignof(CellHead) == 1);
+/// slots[i] is the offset of the i-th key's cell in the page.
 struct LeafPage {
-  TreePageHead head;               //    0
-  std::uint8_t order[kLeafCells];  //   16
-  std::uint8_t zero[2];            //   78
-  LeafCell cells[kLeafCells];      //   80
-  std::uint8_t rest[48];           // 4048
+  TreePageHead head;                                                // 0
+  Le<std::uint16_t> slots[(kPageSize - sizeof(TreePageHead)) / 2];  // 16
 };
-static_assert(sizeof(LeafPage) == kPageSize && offsetof(LeafPage, cells) == 80);
+static_assert(sizeof(LeafPage) == kPageSize && offsetof(LeafPage, slots) == 16);
 
 /// entries[i].child has the keys from entries[i].key up to the next entry's; the first key stands
 /// for everything below.
@@ -163,13 +172,15 @@ static_assert(sizeof(InnerPage) == kPageSize);
 /// Payload of a cell of names.  The cell's owner is the folder's NodeId, its item the cookie.
 struct NameCell {
   Le<std::uint64_t> local;   //  0  NodeId
-  Le<std::uint64_t> server;  //  8  NodeId
-  Le<std::uint16_t> flags;   // 16  NameFlag
-  Le<std::uint16_t> length;  // 18  of the name, 1 to 255
-  std::uint8_t text[28];     // 20  the name; a longer one: u32 first slot in fname
+  Le<std::uint16_t> flags;   //  8  NameFlag; kOneNode
+  Le<std::uint16_t> length;  // 10  of the name, 1 to 255
+  std::uint8_t text[28];     // 12  the name; a longer one: u32 first slot in fname
+  Le<std::uint64_t> server;  // 40  NodeId; zero with kOneNode
 };
-static_assert(sizeof(NameCell) == 48 && alignof(NameCell) == 1);
+static_assert(sizeof(NameCell) == kPayload && alignof(NameCell) == 1);
 inline constexpr std::size_t kNameInline = sizeof(NameCell::text);
+/// Bit of NameCell::flags: the server's node is the local one.
+inline constexpr std::uint16_t kOneNode = 1u << 15;
 
 /// Payload of a cell of Table::links: one more name of a node.
 struct LinkCell {

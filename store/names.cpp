@@ -17,6 +17,7 @@ namespace {
 constexpr int kOrdinalBits = 7;
 constexpr std::uint64_t kOrdinals = std::uint64_t{1} << kOrdinalBits;
 constexpr std::uint64_t kHashMask = (std::uint64_t{1} << 56) - 1;
+constexpr std::uint16_t kNameFlags = kOneNode - 1;
 constexpr std::uint32_t kLinksMax = 65000;
 
 NameCell name_cell(const Cell& cell) {
@@ -39,8 +40,16 @@ std::uint32_t chain_of(const NameCell& cell) {
   return first;
 }
 
-Le<std::uint64_t>& side_of(NameCell& cell, Side side) {
-  return side == Side::local ? cell.local : cell.server;
+NodeId node_at(const NameCell& cell, Side side) {
+  return NodeId(side == Side::local ? std::uint64_t{cell.local} : server_of(cell));
+}
+
+/// Where both sides are one node it is written once.
+void set_sides(NameCell& cell, NodeId local, NodeId server) {
+  const bool one = local && local == server;
+  cell.local = local.value;
+  cell.server = one ? 0 : server.value;
+  cell.flags = static_cast<std::uint16_t>(one ? cell.flags | kOneNode : cell.flags & ~kOneNode);
 }
 
 bool good_name(std::string_view name) {
@@ -95,8 +104,8 @@ Result<Name> Names::decode(NodeId folder, std::uint64_t cookie, const Cell& cell
   name.folder = folder;
   name.cookie = cookie;
   name.local = NodeId(packed_name.local);
-  name.server = NodeId(packed_name.server);
-  name.flags = packed_name.flags;
+  name.server = node_at(packed_name, Side::server);
+  name.flags = packed_name.flags & kNameFlags;
   const std::size_t length = packed_name.length;
   if (length <= kNameInline) {
     name.text.assign(reinterpret_cast<const char*>(packed_name.text), length);
@@ -124,8 +133,8 @@ Result<Name> Names::get(NodeId folder, std::string_view name) const {
   out.cookie = found->cookie;
   out.text = name;
   out.local = NodeId(found->cell->local);
-  out.server = NodeId(found->cell->server);
-  out.flags = found->cell->flags;
+  out.server = node_at(*found->cell, Side::server);
+  out.flags = found->cell->flags & kNameFlags;
   return out;
 }
 
@@ -172,7 +181,8 @@ Result<NameCell> Names::new_cell(std::string_view name) {
 /// Writes the cell, or removes it when both sides are none.
 Result<> Names::store_cell(NodeId folder, const Found& found) {
   const Key key{folder.value, found.cookie};
-  if (found.cell->local != 0 || found.cell->server != 0) return tree_.put(key, packed(*found.cell));
+  if (found.cell->local != 0 || server_of(*found.cell) != 0)
+    return tree_.put(key, packed(*found.cell));
   --live_.names;
   if (found.cell->length > kNameInline) {
     if (auto r = heap_.free(chain_of(*found.cell)); !r) return r;
@@ -199,11 +209,10 @@ Result<> Names::bind(NodeId folder, std::string_view name, Side side, NodeId nod
     found->cell = *cell;
     ++live_.names;
   }
-  auto& slot = side_of(*found->cell, side);
-  const NodeId old(slot);
-  const NodeId other(side_of(*found->cell, side == Side::local ? Side::server : Side::local));
+  const auto old = node_at(*found->cell, side);
+  const auto other = node_at(*found->cell, side == Side::local ? Side::server : Side::local);
   if (old == node) return {};
-  slot = node.value;
+  set_sides(*found->cell, side == Side::local ? node : other, side == Side::local ? other : node);
   if (auto r = store_cell(folder, *found); !r) return r;
   const Place place{folder.value, found->cookie};
   if (old) {
@@ -233,11 +242,13 @@ Result<> Names::count_subfolders(NodeId folder, NodeId from, NodeId to) {
 }
 
 Result<> Names::set_flags(NodeId folder, std::string_view name, std::uint16_t flags) {
+  CHECK((flags & ~kNameFlags) == 0);
   if (auto r = expect_folder(folder); !r) return r;
   auto found = find(folder, name);
   if (!found) return pass(found.error());
   if (!found->cell) return missing(name);
-  found->cell->flags = flags;
+  const std::uint16_t ours = found->cell->flags & kOneNode;
+  found->cell->flags = static_cast<std::uint16_t>(ours | flags);
   return tree_.put({folder.value, found->cookie}, packed(*found->cell));
 }
 

@@ -23,6 +23,10 @@
 
 namespace ebb::store {
 
+inline std::uint64_t server_of(const NameCell& cell) {
+  return (cell.flags & kOneNode) != 0 ? cell.local : cell.server;
+}
+
 /// Part of the store; the owner's lock guards it.  The changing calls belong to the open
 /// transaction.
 class Names {

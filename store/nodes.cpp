@@ -1,6 +1,6 @@
 #include "store/nodes.h"
 
-#include <array>
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 
@@ -195,8 +195,9 @@ Result<> Nodes::write(NodeId id, const NodeRecord& record) {
 }
 
 Result<> Nodes::drop(NodeId id, const NodeRecord& record) {
-  for (const auto& first : record.texts) {
-    if (first == 0) continue;
+  auto firsts = texts(record);
+  if (!firsts) return pass(firsts.error());
+  for (const auto first : *firsts) {
     if (auto r = heap_.free(first); !r) return r;
   }
   // The next node in this record has the next generation.  A record that has had them all is not
@@ -213,28 +214,87 @@ Result<> Nodes::drop(NodeId id, const NodeRecord& record) {
   return {};
 }
 
+// ------------------------------------------------------------------------------------------- texts
+
+template <class Visit>
+Result<> Nodes::each_text(const NodeRecord& record, Visit&& visit) const {
+  Place place;
+  place.first = record.texts;
+  for (std::bitset<kTexts> seen; place.first != 0;) {
+    auto r = heap_.read_head(place.first, std::as_writable_bytes(std::span(&place.head, 1)));
+    if (!r) return r;
+    if (place.head.which >= kTexts || seen.test(place.head.which)) {
+      return pages_.corrupt(FileNo::fname, std::uint64_t{place.first} * sizeof(TextSlot),
+                            "bad list of texts");
+    }
+    seen.set(place.head.which);
+    if (!visit(place)) return {};
+    place.before = place.first;
+    place.first = place.head.next;
+  }
+  return {};
+}
+
+Result<std::vector<std::uint32_t>> Nodes::texts(const NodeRecord& record) const {
+  std::vector<std::uint32_t> out;
+  auto r = each_text(record, [&](const Place& place) {
+    out.push_back(place.first);
+    return true;
+  });
+  if (!r) return pass(r.error());
+  return out;
+}
+
+Result<Nodes::Place> Nodes::find_text(const NodeRecord& record, Text which) const {
+  Place found;
+  auto r = each_text(record, [&](const Place& place) {
+    if (place.head.which != static_cast<std::uint8_t>(which)) return true;
+    found = place;
+    return false;
+  });
+  if (!r) return pass(r.error());
+  return found;
+}
+
 Result<Bytes> Nodes::text(NodeId id, Text which) const {
   auto now = record(id);
   if (!now) return pass(now.error());
-  const auto& first = now->texts[static_cast<std::size_t>(which)];
-  if (first == 0) return Bytes{};
-  return heap_.read(first);
+  auto place = find_text(*now, which);
+  if (!place) return pass(place.error());
+  if (place->first == 0) return Bytes{};
+  auto bytes = heap_.read(place->first);
+  if (bytes) bytes->erase(bytes->begin(), bytes->begin() + sizeof(TextHead));
+  return bytes;
+}
+
+Result<> Nodes::drop_text(NodeRecord& record, const Place& place) {
+  if (place.before == 0) {
+    record.texts = place.head.next;
+  } else if (auto r = heap_.write_head(place.before, bytes_of(place.head.next)); !r) {
+    return r;
+  }
+  return heap_.free(place.first);
 }
 
 Result<> Nodes::set_text(NodeId id, Text which, ByteView bytes) {
   if (bytes.size() > kTextMax) return fail_errno(E2BIG, "a text of a node");
   auto now = record(id);
   if (!now) return pass(now.error());
-  auto& first = now->texts[static_cast<std::size_t>(which)];
-  if (first == 0 && bytes.empty()) return {};
-  if (first != 0) {
-    if (auto r = heap_.free(first); !r) return r;
-    first = 0;
+  auto place = find_text(*now, which);
+  if (!place) return pass(place.error());
+  if (place->first == 0 && bytes.empty()) return {};
+  if (place->first != 0) {
+    if (auto r = drop_text(*now, *place); !r) return r;
   }
   if (!bytes.empty()) {
-    auto fresh = heap_.write(bytes);
+    TextHead head{};
+    head.next = now->texts;
+    head.which = static_cast<std::uint8_t>(which);
+    Bytes whole;
+    Writer(whole).bytes(bytes_of(head)).bytes(bytes);
+    auto fresh = heap_.write(whole);
     if (!fresh) return pass(fresh.error());
-    first = *fresh;
+    now->texts = *fresh;
   }
   return write(id, *now);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/result.h"
 #include "store/heap.h"
@@ -30,6 +31,8 @@ class Nodes {
 
   Result<Bytes> text(NodeId id, Text which) const;
   Result<> set_text(NodeId id, Text which, ByteView bytes);
+  /// The first slots of a record's texts.
+  Result<std::vector<std::uint32_t>> texts(const NodeRecord& record) const;
 
   /// By index, for check: the record, free or not.
   Result<NodeRecord> at(std::uint64_t index) const;
@@ -39,6 +42,16 @@ class Nodes {
     return (1 + index / kNodesInPage) * kPageSize + index % kNodesInPage * sizeof(NodeRecord);
   }
   Result<std::uint64_t> take_index(NodeRecord& record);
+  struct Place {
+    std::uint32_t first = 0;   // slot of the text, 0 = there is none
+    std::uint32_t before = 0;  // and of the text before it, 0 = it is the first
+    TextHead head{};
+  };
+  /// Visits a record's texts in the order of their list until visit returns false.
+  template <class Visit>  // bool visit(const Place&)
+  Result<> each_text(const NodeRecord& record, Visit&& visit) const;
+  Result<Place> find_text(const NodeRecord& record, Text which) const;
+  Result<> drop_text(NodeRecord& record, const Place& place);
 
   Pages& pages_;
   Live& live_;

@@ -99,15 +99,18 @@ Result<> Store::Impl::make() {
 Result<> Store::Impl::read_slot() {
   std::optional<CheckpointSlot> best;
   bool newer = false;
+  bool older = false;
   for (const std::uint64_t page : {0, 1}) {
     auto found = pages.get<CheckpointSlot>(FileNo::super, page * kPageSize);
     if (!found) return pass(found.error());
     if (found->magic != kSlotMagic) continue;
-    if (found->version > kFormat) newer = true;
+    newer = newer || found->version > kFormat;
+    older = older || (found->version < kFormat && found->version > 0);
     if (found->xxh3 != slot_sum(*found) || found->version != kFormat) continue;
     if (!best || found->number > best->number) best = *found;
   }
   if (newer) return fail(Errc::newer_format, folder);
+  if (older && !best) return fail(Errc::older_format, folder);
   if (!best || best->reserved != 0 || best->first_sequence == 0) {
     return pages.corrupt(FileNo::super, 0, "no valid checkpoint");
   }

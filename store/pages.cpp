@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,16 +12,33 @@
 namespace ebb::store {
 namespace {
 
-// A file grows by an eighth of its size within these bounds: few calls, and little that is not
-// used.
+// A file grows by a part of its size within these bounds: few calls, and little that is not used.
+constexpr std::uint64_t kGrowthPart = 32;
 constexpr std::uint64_t kGrowthMin = 16;
 constexpr std::uint64_t kGrowthMax = (64u << 20) / kPageSize;
 // A large transaction's buffers are given back.
 constexpr std::size_t kBufferKept = 1u << 20;
+// How far past its end the journals since the last checkpoint can have made a file grow.
+constexpr std::uint64_t kReplayPages = 1u << 20;
+
+/// The parts of two spans of one size from the first to the last byte that differ.
+std::pair<std::size_t, std::size_t> difference(const std::byte* a, const std::byte* b,
+                                               std::size_t size) {
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  std::size_t begin = 0;
+  while (begin + kWord <= size && std::memcmp(a + begin, b + begin, kWord) == 0) begin += kWord;
+  while (begin < size && a[begin] == b[begin]) ++begin;
+  std::size_t end = size;
+  while (end >= begin + kWord && std::memcmp(a + end - kWord, b + end - kWord, kWord) == 0) {
+    end -= kWord;
+  }
+  while (end > begin && a[end - 1] == b[end - 1]) --end;
+  return {begin, end};
+}
 
 }  // namespace
 
-const Pages::Page kZeros{};
+const Page kZeros{};
 
 Result<> Pages::open() {
   for (int i = 0; i < kFiles; ++i) {
@@ -43,16 +61,6 @@ Result<> Pages::open() {
   return {};
 }
 
-const Pages::Page* Pages::overlaid(std::uint64_t key) const {
-  if (!active_.empty()) {
-    if (const auto it = active_.find(key); it != active_.end()) return it->second.get();
-  }
-  if (!frozen_.empty()) {
-    if (const auto it = frozen_.find(key); it != frozen_.end()) return it->second.get();
-  }
-  return nullptr;
-}
-
 std::span<const std::byte> Pages::mapped_page(FileNo file, std::uint64_t page) const {
   const auto& mapping = at(file).mapping;
   if (page >= mapping.size() / kPageSize) return {};
@@ -66,14 +74,13 @@ Result<> Pages::read(FileNo file, std::uint64_t offset, std::span<std::byte> out
               [&](const std::byte* page) { std::memcpy(out.data(), page + in_page, out.size()); });
 }
 
-Result<Pages::Page*> Pages::touch(FileNo file, std::uint64_t page) {
-  const auto k = key(file, page);
-  if (const auto it = active_.find(k); it != active_.end()) return it->second.get();
+Result<Page*> Pages::touch(FileNo file, std::uint64_t page) {
+  if (auto* found = active_.find(file, page)) return found;
   auto copy = std::make_unique<Page>();
   auto* to = copy->data();
   auto r = look(file, page, [to](const std::byte* from) { std::memcpy(to, from, kPageSize); });
   if (!r) return pass(r.error());
-  return active_.emplace(k, std::move(copy)).first->second.get();
+  return active_.add(file, page, std::move(copy));
 }
 
 Result<> Pages::write(FileNo file, std::uint64_t offset, ByteView bytes) {
@@ -92,10 +99,7 @@ Result<> Pages::write_in_page(FileNo file, std::uint64_t offset, ByteView bytes)
   if (!page) return pass(page.error());
   auto* old = (*page)->data() + offset % kPageSize;
   // Only the bytes that change go to the journal.
-  std::size_t begin = 0;
-  std::size_t end = bytes.size();
-  while (begin < end && old[begin] == bytes[begin]) ++begin;
-  while (end > begin && old[end - 1] == bytes[end - 1]) --end;
+  const auto [begin, end] = difference(old, bytes.data(), bytes.size());
   if (begin == end) return {};
   const auto size = static_cast<std::uint16_t>(end - begin);
   if (redo_.size() + sizeof(PatchHeader) + size > kBodyMax) {
@@ -117,7 +121,7 @@ Result<> Pages::write_in_page(FileNo file, std::uint64_t offset, ByteView bytes)
 Result<> Pages::grow(FileNo file, std::uint64_t pages) {
   auto& mapped = at(file);
   if (pages <= mapped.capacity) return {};
-  const auto step = std::clamp(mapped.capacity / 8, kGrowthMin, kGrowthMax);
+  const auto step = std::clamp(mapped.capacity / kGrowthPart, kGrowthMin, kGrowthMax);
   const auto wanted = std::max(pages, mapped.capacity + step);
   if (mapped.file->allocate(wanted * kPageSize)) {
     mapped.capacity = wanted;
@@ -151,6 +155,9 @@ void Pages::abort() {
 }
 
 Result<> Pages::replay(FileNo file, std::uint64_t offset, ByteView bytes) {
+  if (offset / kPageSize >= at(file).mapping.size() / kPageSize + kReplayPages) {
+    return corrupt(file, offset, "a change far past the end");
+  }
   auto page = touch(file, offset / kPageSize);
   if (!page) return pass(page.error());
   std::memcpy((*page)->data() + offset % kPageSize, bytes.data(), bytes.size());
@@ -158,8 +165,8 @@ Result<> Pages::replay(FileNo file, std::uint64_t offset, ByteView bytes) {
 }
 
 Result<> Pages::grow_to_overlay() {
-  for (const auto& [k, page] : active_) {
-    if (auto r = grow(file_of(k), page_of(k) + 1); !r) return r;
+  for (const auto& entry : active_.entries()) {
+    if (auto r = grow(entry.file, entry.number + 1); !r) return r;
   }
   return {};
 }
@@ -172,13 +179,13 @@ Result<> Pages::freeze() {
     if (!mapping) return pass(mapping.error());  // the former one stays
     mapped.mapping = *mapping;
   }
-  frozen_.swap(active_);
+  std::swap(frozen_, active_);
   return {};
 }
 
 void Pages::thaw() {
   CHECK(active_.empty());
-  frozen_.swap(active_);
+  std::swap(frozen_, active_);
 }
 
 Result<> Pages::copy_to_mapping(FileNo file, std::uint64_t offset, ByteView bytes) {
@@ -186,13 +193,15 @@ Result<> Pages::copy_to_mapping(FileNo file, std::uint64_t offset, ByteView byte
   CHECK(offset + bytes.size() <= mapping.size());
   const auto memory = mapping.subspan(static_cast<std::size_t>(offset), bytes.size());
   auto copy = [&] { std::memcpy(memory.data(), bytes.data(), bytes.size()); };
-  if (!guarded(memory, copy)) return io_error(file, offset / kPageSize);
+  if (const auto* bad = guarded(memory, copy)) {
+    return io_error(file, static_cast<std::uint64_t>(bad - mapping.data()) / kPageSize);
+  }
   return {};
 }
 
 Result<> Pages::copy_frozen() {
-  for (const auto& [k, page] : frozen_) {
-    if (auto r = copy_to_mapping(file_of(k), page_of(k) * kPageSize, *page); !r) return r;
+  for (const auto& [file, number, page] : frozen_.entries()) {
+    if (auto r = copy_to_mapping(file, number * kPageSize, *page); !r) return r;
   }
   return {};
 }

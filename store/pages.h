@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/file_io.h"
@@ -23,13 +22,12 @@
 #include "store/errors.h"
 #include "store/guard.h"
 #include "store/layout.h"
+#include "store/overlay.h"
 
 namespace ebb::store {
 
 class Pages {
  public:
-  using Page = std::array<std::byte, kPageSize>;
-
   Pages(FileIo& io, std::string folder) : io_(io), folder_(std::move(folder)) {}
 
   /// Opens and maps the files, which must be there.
@@ -39,6 +37,11 @@ class Pages {
   /// by a failing disk: it captures references to trivial objects only and owns nothing.
   template <class Fn>
   Result<> look(FileNo file, std::uint64_t page, Fn&& fn) const;
+  /// Calls fn(), which may look at any page of that file with peek(); what look() says of its fn
+  /// holds.
+  template <class Fn>
+  Result<> guard(FileNo file, Fn&& fn) const;
+  const std::byte* peek(FileNo file, std::uint64_t page) const;
   template <class T>
   Result<T> get(FileNo file, std::uint64_t offset) const;
   /// Up to the end of a page; a read never crosses one.
@@ -77,7 +80,6 @@ class Pages {
   tl::unexpected<Error> corrupt(FileNo file, std::uint64_t offset, const char* what) const;
 
  private:
-  using Overlay = std::unordered_map<std::uint64_t, std::unique_ptr<Page>>;
   struct Mapped {
     std::unique_ptr<File> file;
     std::string path;
@@ -90,15 +92,10 @@ class Pages {
     std::uint16_t size;
   };
 
-  static std::uint64_t key(FileNo file, std::uint64_t page) {
-    return static_cast<std::uint64_t>(file) << 52 | page;
-  }
-  static FileNo file_of(std::uint64_t key) { return static_cast<FileNo>(key >> 52); }
-  static std::uint64_t page_of(std::uint64_t key) { return key & ((std::uint64_t{1} << 52) - 1); }
   Mapped& at(FileNo file) { return files_[static_cast<std::size_t>(file)]; }
   const Mapped& at(FileNo file) const { return files_[static_cast<std::size_t>(file)]; }
 
-  const Page* overlaid(std::uint64_t key) const;
+  const Page* overlaid(FileNo file, std::uint64_t page) const;
   Result<Page*> touch(FileNo file, std::uint64_t page);
   Result<> write_in_page(FileNo file, std::uint64_t offset, ByteView bytes);
   std::span<const std::byte> mapped_page(FileNo file, std::uint64_t page) const;
@@ -115,22 +112,37 @@ class Pages {
   Bytes undo_bytes_;
 };
 
-extern const Pages::Page kZeros;
+extern const Page kZeros;
+
+inline const Page* Pages::overlaid(FileNo file, std::uint64_t page) const {
+  if (const auto* found = active_.find(file, page)) return found;
+  return frozen_.find(file, page);
+}
+
+inline const std::byte* Pages::peek(FileNo file, std::uint64_t page) const {
+  if (const auto* found = overlaid(file, page)) return found->data();
+  const auto memory = mapped_page(file, page);
+  return memory.empty() ? kZeros.data() : memory.data();
+}
+
+template <class Fn>
+Result<> Pages::guard(FileNo file, Fn&& fn) const {
+  const auto& mapping = at(file).mapping;
+  if (const auto* bad = guarded(mapping, fn)) {
+    return io_error(file, static_cast<std::uint64_t>(bad - mapping.data()) / kPageSize);
+  }
+  return {};
+}
 
 template <class Fn>
 Result<> Pages::look(FileNo file, std::uint64_t page, Fn&& fn) const {
-  if (const auto* found = overlaid(key(file, page))) {
-    fn(static_cast<const std::byte*>(found->data()));
+  const auto* bytes = peek(file, page);
+  if (overlaid(file, page) != nullptr || bytes == kZeros.data()) {
+    fn(bytes);
     return {};
   }
-  const auto memory = mapped_page(file, page);
-  if (memory.empty()) {
-    fn(static_cast<const std::byte*>(kZeros.data()));
-    return {};
-  }
-  auto call = [&fn, at = memory.data()] { fn(at); };
-  if (!guarded(memory, call)) return io_error(file, page);
-  return {};
+  auto call = [&fn, bytes] { fn(bytes); };
+  return guard(file, call);
 }
 
 template <class T>

@@ -1,178 +1,91 @@
 #include "store/tree.h"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
-
-#include "base/check.h"
 
 namespace ebb::store {
 namespace {
 
-TreeKey packed(Key key) {
-  TreeKey out;
-  out.owner = key.owner;
-  out.item = key.item;
-  return out;
+bool is_leaf(const TreePageHead& head) {
+  return head.type == static_cast<std::uint8_t>(TreePageType::leaf) && head.level == 0;
+}
+bool is_inner(const TreePageHead& head) {
+  return head.type == static_cast<std::uint8_t>(TreePageType::inner) && head.level > 0 &&
+         head.count > 0 && head.count <= kInnerEntries;
 }
 
 }  // namespace
-
-/// What one page says about a key.  Trivial: it is filled while the page is guarded.
-struct Tree::Probe {
-  bool valid;
-  bool leaf;
-  bool found;
-  bool has_upper;
-  std::uint8_t level;
-  std::uint16_t count;
-  std::uint16_t index;  // leaf: where the key is or belongs; inner: the child to take
-  std::uint64_t child;
-  std::uint64_t used;
-  Key upper;
-  LeafCell cell;  // leaf: the one at index, with index < count
-  std::uint8_t order[kLeafCells];
-};
-
-namespace {
 
 // Runs under guard: trivial objects only.
-template <class Probe>
-void probe_leaf(const LeafPage& page, Key key, Probe& probe) {
-  probe.count = page.head.count;
-  probe.used = page.head.used;
-  if (probe.count > kLeafCells) return;
-  std::memcpy(probe.order, page.order, sizeof probe.order);
-  std::uint16_t low = 0;
-  std::uint16_t high = probe.count;
-  while (low < high) {
-    const auto middle = static_cast<std::uint16_t>((low + high) / 2);
-    if (probe.order[middle] >= kLeafCells) return;
-    const auto at = key_of(page.cells[probe.order[middle]].key);
-    if (at < key) {
-      low = static_cast<std::uint16_t>(middle + 1);
-    } else {
-      high = middle;
-    }
+Tree::Descent Tree::take_child(const InnerPage& page, Key key, Path& path) const {
+  if (path.depth == kDepthMax) return Descent::too_deep;
+  // The last entry whose key is not above; the first stands for everything below.
+  const std::uint16_t count = page.head.count;
+  const auto others = static_cast<std::uint16_t>(count - 1);
+  auto index = first_not_below(others, key, path.bounds,
+                               [&](std::uint16_t i) { return key_of(page.entries[i + 1].key); });
+  if (index < others && key_of(page.entries[index + 1].key) == key) ++index;
+  if (index > 0) path.bounds.low = key_of(page.entries[index].key);
+  if (index < others) {
+    path.bounds.high = key_of(page.entries[index + 1].key);
+    path.has_upper = true;
   }
-  probe.index = low;
-  if (low < probe.count) {
-    if (probe.order[low] >= kLeafCells) return;
-    const auto& cell = page.cells[probe.order[low]];
-    probe.found = key_of(cell.key) == key;
-    probe.cell = cell;
-  }
-  probe.valid = true;
+  path.inner[static_cast<std::size_t>(path.depth++)] = {path.leaf, index};
+  path.leaf = page.entries[index].child;
+  return Descent::ok;
 }
 
-template <class Probe>
-void probe_inner(const InnerPage& page, Key key, Probe& probe) {
-  probe.count = page.head.count;
-  if (probe.count == 0 || probe.count > kInnerEntries) return;
-  std::uint16_t low =
-      1;  // the last entry whose key is not above; the first stands for everything below
-  std::uint16_t high = probe.count;
-  while (low < high) {
-    const auto middle = static_cast<std::uint16_t>((low + high) / 2);
-    if (key_of(page.entries[middle].key) <= key) {
-      low = static_cast<std::uint16_t>(middle + 1);
-    } else {
-      high = middle;
-    }
-  }
-  probe.index = static_cast<std::uint16_t>(low - 1);
-  probe.child = page.entries[probe.index].child;
-  probe.has_upper = low < probe.count;
-  if (probe.has_upper) probe.upper = key_of(page.entries[low].key);
-  probe.valid = true;
-}
-
-}  // namespace
-
-Result<> Tree::probe_page(std::uint64_t page, Key key, Probe& probe) const {
-  probe.valid = probe.leaf = probe.found = probe.has_upper = false;
-  if (page == 0 || page >= live_.dirmap_used) {
-    return pages_.corrupt(FileNo::dirmap, page * kPageSize, "no such page");
-  }
-  auto r = pages_.look(FileNo::dirmap, page, [&](const std::byte* bytes) {
-    const auto& head = *reinterpret_cast<const TreePageHead*>(bytes);
-    probe.level = head.level;
-    if (head.type == static_cast<std::uint8_t>(TreePageType::leaf) && head.level == 0) {
-      probe.leaf = true;
-      probe_leaf(*reinterpret_cast<const LeafPage*>(bytes), key, probe);
-    } else if (head.type == static_cast<std::uint8_t>(TreePageType::inner) && head.level > 0) {
-      probe_inner(*reinterpret_cast<const InnerPage*>(bytes), key, probe);
-    }
-  });
-  if (!r) return r;
-  if (!probe.valid) return pages_.corrupt(FileNo::dirmap, page * kPageSize, "bad page");
-  return {};
-}
-
-Result<> Tree::descend(Key key, Path& path, Probe& probe) const {
-  path.depth = 0;
-  path.has_upper = false;
-  path.leaf = live_.root;
+// Runs under guard: trivial objects only.
+Tree::Descent Tree::walk_down(Key key, Path& path, leaf::Probe& probe) const {
   for (int level = -1;;) {
-    if (auto r = probe_page(path.leaf, key, probe); !r) return r;
-    if (level >= 0 && probe.level != level - 1) {
-      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "wrong level");
+    if (path.leaf == 0 || path.leaf >= live_.dirmap_used) return Descent::no_page;
+    const auto* bytes = pages_.peek(FileNo::dirmap, path.leaf);
+    const auto& head = *reinterpret_cast<const TreePageHead*>(bytes);
+    if (!is_leaf(head) && !is_inner(head)) return Descent::bad_page;
+    if (level >= 0 && head.level != level - 1) return Descent::wrong_level;
+    if (is_leaf(head)) {
+      leaf::probe(*reinterpret_cast<const LeafPage*>(bytes), key, path.bounds, probe);
+      return probe.valid ? Descent::ok : Descent::bad_page;
     }
-    if (probe.leaf) return {};
-    if (path.depth == kDepthMax) {
-      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "too deep");
-    }
-    level = probe.level;
-    if (probe.has_upper) {
-      path.has_upper = true;
-      path.upper = probe.upper;
-    }
-    path.inner[static_cast<std::size_t>(path.depth++)] = {path.leaf, probe.index};
-    path.leaf = probe.child;
+    level = head.level;
+    const auto taken = take_child(*reinterpret_cast<const InnerPage*>(bytes), key, path);
+    if (taken != Descent::ok) return taken;
   }
 }
 
-Result<> Tree::copy_leaf(Key from, Path& path, LeafCopy& copy) const {
-  Probe probe;
-  if (auto r = descend(from, path, probe); !r) return r;
-  auto r = pages_.look(FileNo::dirmap, path.leaf, [&](const std::byte* bytes) {
-    std::memcpy(&copy.page, bytes, sizeof copy.page);
-  });
-  if (!r) return r;
-  copy.begin = probe.index;
-  for (std::size_t i = 0; i < copy.page.head.count; ++i) {
-    if (i >= kLeafCells || copy.page.order[i] >= kLeafCells) {
-      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "bad order");
-    }
-  }
-  return {};
+Result<> Tree::descend(Key key, Path& path, leaf::Probe& probe) const {
+  path.leaf = live_.root;
+  auto reached = Descent::ok;
+  auto walk = [&] { reached = walk_down(key, path, probe); };
+  if (auto r = pages_.guard(FileNo::dirmap, walk); !r) return r;
+  if (reached == Descent::ok) return {};
+  constexpr const char* kWhat[] = {"", "no such page", "bad page", "wrong level", "too deep"};
+  return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, kWhat[static_cast<int>(reached)]);
 }
 
 Result<std::optional<Cell>> Tree::find(Key key) const {
   Path path;
-  Probe probe;
+  leaf::Probe probe;
   if (auto r = descend(key, path, probe); !r) return pass(r.error());
   if (!probe.found) return std::nullopt;
-  Cell cell;
-  std::memcpy(cell.data(), probe.cell.payload, cell.size());
-  return cell;
+  return probe.cell;
 }
 
 Result<std::optional<std::pair<Key, Cell>>> Tree::seek(Key key) const {
   Path path;
-  Probe probe;
+  leaf::Probe probe;
   if (auto r = descend(key, path, probe); !r) return pass(r.error());
   if (probe.index == probe.count) {
     if (!path.has_upper) return std::nullopt;
-    if (auto r = descend(Key(path.upper), path, probe); !r) return pass(r.error());
+    const auto next = path.bounds.high;
+    path = {};
+    if (auto r = descend(next, path, probe); !r) return pass(r.error());
     if (probe.index == probe.count) {
       return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "bad page");
     }
   }
-  std::pair<Key, Cell> out{key_of(probe.cell.key), {}};
-  std::memcpy(out.second.data(), probe.cell.payload, out.second.size());
-  return out;
+  return std::pair(probe.key, probe.cell);
 }
 
 // ---------------------------------------------------------------------------------------- pages
@@ -186,17 +99,17 @@ Result<std::uint64_t> Tree::take_page() {
   auto head = pages_.get<TreePageHead>(FileNo::dirmap, page * kPageSize);
   if (!head) return pass(head.error());
   if (page >= live_.dirmap_used || head->type != static_cast<std::uint8_t>(TreePageType::free) ||
-      head->used >= live_.dirmap_used) {
+      head->next >= live_.dirmap_used) {
     return pages_.corrupt(FileNo::dirmap, page * kPageSize, "bad free page");
   }
-  live_.dirmap_free = head->used;
+  live_.dirmap_free = head->next;
   return page;
 }
 
 Result<> Tree::give_page(std::uint64_t page) {
   TreePageHead head{};
   head.type = static_cast<std::uint8_t>(TreePageType::free);
-  head.used = live_.dirmap_free;
+  head.next = live_.dirmap_free;
   if (auto r = write_page(page, &head, 0, sizeof head); !r) return r;
   live_.dirmap_free = page;
   return {};
@@ -208,13 +121,40 @@ Result<> Tree::write_page(std::uint64_t page, const void* bytes, std::size_t off
                       {static_cast<const std::byte*>(bytes), size});
 }
 
+/// All of it but what lies between the slots and the cells.
+Result<> Tree::write_leaf(std::uint64_t page, const LeafPage& leaf) {
+  if (auto r = write_slots(page, leaf, 0); !r) return r;
+  const std::size_t bottom = leaf.head.bottom;
+  return write_page(page, reinterpret_cast<const std::byte*>(&leaf) + bottom, bottom,
+                    kPageSize - bottom);
+}
+
+/// The head, and the slots from one on.
+Result<> Tree::write_slots(std::uint64_t page, const LeafPage& leaf, std::size_t from) {
+  constexpr auto kSlot = sizeof leaf.slots[0];
+  const auto offset = offsetof(LeafPage, slots) + from * kSlot;
+  if (auto r = write_page(page, leaf.slots + from, offset, (leaf.head.count - from) * kSlot); !r) {
+    return r;
+  }
+  return write_page(page, &leaf.head, 0, sizeof leaf.head);
+}
+
 Result<> Tree::create() {
   auto page = take_page();
   if (!page) return pass(page.error());
-  TreePageHead head{};
-  head.type = static_cast<std::uint8_t>(TreePageType::leaf);
   live_.root = *page;
-  return write_page(*page, &head, 0, sizeof head);
+  return write_leaf(*page, leaf::empty());
+}
+
+Result<LeafPage> Tree::leaf_page(std::uint64_t page) const {
+  LeafPage copy;
+  auto r = pages_.look(FileNo::dirmap, page,
+                       [&](const std::byte* bytes) { std::memcpy(&copy, bytes, sizeof copy); });
+  if (!r) return pass(r.error());
+  if (!is_leaf(copy.head) || !leaf::sound(copy)) {
+    return pages_.corrupt(FileNo::dirmap, page * kPageSize, "bad page");
+  }
+  return copy;
 }
 
 Result<InnerPage> Tree::inner_page(std::uint64_t page) const {
@@ -222,7 +162,7 @@ Result<InnerPage> Tree::inner_page(std::uint64_t page) const {
   auto r = pages_.look(FileNo::dirmap, page,
                        [&](const std::byte* bytes) { std::memcpy(&copy, bytes, sizeof copy); });
   if (!r) return pass(r.error());
-  if (copy.head.count > kInnerEntries) {
+  if (!is_inner(copy.head)) {
     return pages_.corrupt(FileNo::dirmap, page * kPageSize, "bad page");
   }
   return copy;
@@ -232,76 +172,48 @@ Result<InnerPage> Tree::inner_page(std::uint64_t page) const {
 
 Result<> Tree::put(Key key, const Cell& cell) {
   Path path;
-  Probe probe;
+  leaf::Probe probe;
   if (auto r = descend(key, path, probe); !r) return r;
-  if (probe.found) {
-    const std::size_t at = offsetof(LeafPage, cells) + probe.order[probe.index] * sizeof(LeafCell) +
-                           offsetof(LeafCell, payload);
-    return write_page(path.leaf, cell.data(), at, cell.size());
+  if (!probe.found) return insert_in_leaf(path, probe, key, cell);
+  if (probe.size == leaf::size_of(cell)) {
+    return write_page(path.leaf, cell.data(), probe.at + sizeof(CellHead), probe.size);
   }
-  if (probe.count < kLeafCells) return insert_in_leaf(path, probe, key, cell);
-  return split_leaf(path, probe, key, cell);
+  if (auto r = erase(key); !r) return pass(r.error());
+  return put(key, cell);
 }
 
-Result<> Tree::insert_in_leaf(const Path& path, const Probe& probe, Key key, const Cell& cell) {
-  const auto slot = static_cast<std::uint8_t>(std::countr_one(probe.used));
-  if (slot >= kLeafCells) return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "no cell");
-  LeafCell entry;
-  entry.key = packed(key);
-  std::memcpy(entry.payload, cell.data(), cell.size());
-  const std::size_t at = offsetof(LeafPage, cells) + slot * sizeof entry;
-  if (auto r = write_page(path.leaf, &entry, at, sizeof entry); !r) return r;
-  std::uint8_t tail[kLeafCells];
-  tail[0] = slot;
-  const std::size_t after = probe.count - probe.index;
-  std::memcpy(tail + 1, probe.order + probe.index, after);
-  const auto order_at = offsetof(LeafPage, order) + probe.index;
-  if (auto r = write_page(path.leaf, tail, order_at, after + 1); !r) return r;
-  TreePageHead head{};
-  head.type = static_cast<std::uint8_t>(TreePageType::leaf);
-  head.count = static_cast<std::uint16_t>(probe.count + 1);
-  head.used = probe.used | std::uint64_t{1} << slot;
-  return write_page(path.leaf, &head, 0, sizeof head);
+Result<> Tree::insert_in_leaf(const Path& path, const leaf::Probe& probe, Key key,
+                              const Cell& cell) {
+  auto page = leaf_page(path.leaf);
+  if (!page) return pass(page.error());
+  const auto size = leaf::size_of(cell);
+  if (leaf::fits(*page, size, false)) {
+    leaf::insert(*page, probe.index, key, cell);
+    const std::size_t at = page->head.bottom;
+    const auto* bytes = reinterpret_cast<const std::byte*>(&*page) + at;
+    if (auto r = write_page(path.leaf, bytes, at, sizeof(CellHead) + size); !r) return r;
+    return write_slots(path.leaf, *page, probe.index);
+  }
+  if (leaf::fits(*page, size, true)) {
+    leaf::squeeze(*page);
+    leaf::insert(*page, probe.index, key, cell);
+    return write_leaf(path.leaf, *page);
+  }
+  Path copy = path;
+  return split_leaf(copy, *page, probe, key, cell);
 }
 
 // The upper half moves to a new page on the right.  Keys that come in rising order fill their
 // pages: when the new key is the last one of a full page, it alone goes right.
-Result<> Tree::split_leaf(Path& path, const Probe& probe, Key key, const Cell& cell) {
-  LeafPage left;
-  auto copied = pages_.look(FileNo::dirmap, path.leaf, [&](const std::byte* bytes) {
-    std::memcpy(&left, bytes, sizeof left);
-  });
-  if (!copied) return copied;
-  const std::size_t keep = probe.index == kLeafCells ? kLeafCells : kLeafCells / 2;
-  LeafPage right{};
-  right.head.type = static_cast<std::uint8_t>(TreePageType::leaf);
-  std::uint64_t used = 0;
-  for (std::size_t i = 0; i < kLeafCells; ++i) {
-    if (left.order[i] >= kLeafCells) {
-      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "bad order");
-    }
-    if (i < keep) {
-      used |= std::uint64_t{1} << left.order[i];
-    } else {
-      right.order[i - keep] = static_cast<std::uint8_t>(i - keep);
-      right.cells[i - keep] = left.cells[left.order[i]];
-    }
-  }
-  const std::size_t moved = kLeafCells - keep;
-  right.head.count = static_cast<std::uint16_t>(moved);
-  right.head.used = (std::uint64_t{1} << moved) - 1;
-  const auto first = moved > 0 ? key_of(right.cells[0].key) : key;
+Result<> Tree::split_leaf(Path& path, LeafPage& left, const leaf::Probe& probe, Key key,
+                          const Cell& cell) {
+  const std::size_t keep = probe.index == probe.count ? probe.count : leaf::half(left);
+  const auto right = leaf::split(left, keep);
+  const auto first = right.head.count > 0 ? leaf::key_at(right, 0) : key;
   auto page = take_page();
   if (!page) return pass(page.error());
-  const auto size = offsetof(LeafPage, cells) + moved * sizeof(LeafCell);
-  if (auto r = write_page(*page, &right, 0, size); !r) return r;
-  if (moved > 0) {
-    TreePageHead head{};
-    head.type = static_cast<std::uint8_t>(TreePageType::leaf);
-    head.count = static_cast<std::uint16_t>(keep);
-    head.used = used;
-    if (auto r = write_page(path.leaf, &head, 0, sizeof head); !r) return r;
-  }
+  if (auto r = write_leaf(*page, right); !r) return r;
+  if (auto r = write_page(path.leaf, &left.head, 0, sizeof left.head); !r) return r;
   if (auto r = insert_child(path, first, *page, 0); !r) return r;
   return put(key, cell);
 }
@@ -373,24 +285,17 @@ Result<> Tree::new_root(Key key, std::uint64_t child, std::uint8_t level) {
 
 Result<bool> Tree::erase(Key key) {
   Path path;
-  Probe probe;
+  leaf::Probe probe;
   if (auto r = descend(key, path, probe); !r) return pass(r.error());
   if (!probe.found) return false;
   if (probe.count == 1 && path.depth > 0) {
     if (auto r = remove_leaf(path); !r) return pass(r.error());
     return true;
   }
-  const auto slot = probe.order[probe.index];
-  const std::size_t after = probe.count - probe.index - 1U;
-  const auto order_at = offsetof(LeafPage, order) + probe.index;
-  if (auto r = write_page(path.leaf, probe.order + probe.index + 1, order_at, after); !r) {
-    return pass(r.error());
-  }
-  TreePageHead head{};
-  head.type = static_cast<std::uint8_t>(TreePageType::leaf);
-  head.count = static_cast<std::uint16_t>(probe.count - 1);
-  head.used = probe.used & ~(std::uint64_t{1} << slot);
-  if (auto r = write_page(path.leaf, &head, 0, sizeof head); !r) return pass(r.error());
+  auto page = leaf_page(path.leaf);
+  if (!page) return pass(page.error());
+  leaf::erase(*page, probe.index);
+  if (auto r = write_slots(path.leaf, *page, probe.index); !r) return pass(r.error());
   return true;
 }
 
@@ -418,19 +323,16 @@ Result<> Tree::remove_leaf(Path& path) {
     gone = step.page;
   }
   // The root has lost its only child: it becomes an empty leaf.
-  TreePageHead head{};
-  head.type = static_cast<std::uint8_t>(TreePageType::leaf);
-  return write_page(gone, &head, 0, sizeof head);
+  return write_leaf(gone, leaf::empty());
 }
 
 Result<> Tree::collapse_root() {
   for (;;) {
+    auto head = pages_.get<TreePageHead>(FileNo::dirmap, live_.root * kPageSize);
+    if (!head) return pass(head.error());
+    if (!is_inner(*head) || head->count != 1) return {};
     auto page = inner_page(live_.root);
     if (!page) return pass(page.error());
-    if (page->head.type != static_cast<std::uint8_t>(TreePageType::inner) ||
-        page->head.count != 1) {
-      return {};
-    }
     const auto former = live_.root;
     live_.root = page->entries[0].child;
     if (auto r = give_page(former); !r) return r;
@@ -438,12 +340,15 @@ Result<> Tree::collapse_root() {
 }
 
 Result<Tree::PageView> Tree::page(std::uint64_t number) const {
-  Probe probe;
-  if (auto r = probe_page(number, Key{}, probe); !r) return pass(r.error());
+  if (number == 0 || number >= live_.dirmap_used) {
+    return pages_.corrupt(FileNo::dirmap, number * kPageSize, "no such page");
+  }
+  auto head = pages_.get<TreePageHead>(FileNo::dirmap, number * kPageSize);
+  if (!head) return pass(head.error());
   PageView view;
-  view.leaf = probe.leaf;
-  view.level = probe.level;
-  if (!probe.leaf) {
+  view.level = head->level;
+  view.leaf = is_leaf(*head);
+  if (!view.leaf) {
     auto inner = inner_page(number);
     if (!inner) return pass(inner.error());
     for (std::size_t i = 0; i < inner->head.count; ++i) {
@@ -451,23 +356,10 @@ Result<Tree::PageView> Tree::page(std::uint64_t number) const {
     }
     return view;
   }
-  LeafPage leaf;
-  auto r = pages_.look(FileNo::dirmap, number,
-                       [&](const std::byte* bytes) { std::memcpy(&leaf, bytes, sizeof leaf); });
-  if (!r) return pass(r.error());
-  std::uint64_t used = 0;
-  for (std::size_t i = 0; i < leaf.head.count; ++i) {
-    if (leaf.order[i] >= kLeafCells) {
-      return pages_.corrupt(FileNo::dirmap, number * kPageSize, "bad order");
-    }
-    used |= std::uint64_t{1} << leaf.order[i];
-    const auto& entry = leaf.cells[leaf.order[i]];
-    Cell cell;
-    std::memcpy(cell.data(), entry.payload, cell.size());
-    view.cells.emplace_back(key_of(entry.key), cell);
-  }
-  if (used != leaf.head.used || std::popcount(used) != leaf.head.count) {
-    return pages_.corrupt(FileNo::dirmap, number * kPageSize, "cells do not match");
+  auto page = leaf_page(number);
+  if (!page) return pass(page.error());
+  for (std::size_t i = 0; i < page->head.count; ++i) {
+    view.cells.emplace_back(leaf::key_at(*page, i), leaf::cell_at(*page, i));
   }
   return view;
 }

@@ -7,25 +7,18 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "store/leaf.h"
 #include "store/live.h"
 #include "store/pages.h"
 #include "store/store.h"
 
 namespace ebb::store {
-
-struct Key {
-  std::uint64_t owner = 0;
-  std::uint64_t item = 0;
-  friend auto operator<=>(const Key&, const Key&) = default;
-};
 
 /// The keys of one argument of a Table share this owner; the names of a folder have its NodeId.
 inline std::uint64_t owner_of(Table table, std::uint64_t argument) {
@@ -64,7 +57,6 @@ class Tree {
 
  private:
   static constexpr int kDepthMax = 12;
-  struct Probe;
   struct Step {
     std::uint64_t page = 0;
     std::uint16_t index = 0;  // of the child taken
@@ -73,56 +65,55 @@ class Tree {
     std::array<Step, kDepthMax> inner;
     int depth = 0;
     std::uint64_t leaf = 0;
-    bool has_upper = false;
-    Key upper;  // first key of the next leaf, if any
+    Bounds bounds;
+    bool has_upper = false;  // bounds.high is the first key of the next leaf
   };
-  struct LeafCopy {
-    LeafPage page;
-    std::uint16_t begin = 0;
-  };
+  enum class Descent { ok, no_page, bad_page, wrong_level, too_deep };
 
-  Result<> descend(Key key, Path& path, Probe& probe) const;
-  Result<> copy_leaf(Key from, Path& path, LeafCopy& copy) const;
-  Result<> probe_page(std::uint64_t page, Key key, Probe& probe) const;
+  Result<> descend(Key key, Path& path, leaf::Probe& probe) const;
+  Descent walk_down(Key key, Path& path, leaf::Probe& probe) const;
+  Descent take_child(const InnerPage& page, Key key, Path& path) const;
+  Result<LeafPage> leaf_page(std::uint64_t page) const;
+  Result<InnerPage> inner_page(std::uint64_t page) const;
 
   Result<std::uint64_t> take_page();
   Result<> give_page(std::uint64_t page);
   Result<> write_page(std::uint64_t page, const void* bytes, std::size_t offset, std::size_t size);
+  Result<> write_leaf(std::uint64_t page, const LeafPage& leaf);
+  Result<> write_slots(std::uint64_t page, const LeafPage& leaf, std::size_t from);
 
-  Result<> insert_in_leaf(const Path& path, const Probe& probe, Key key, const Cell& cell);
-  Result<> split_leaf(Path& path, const Probe& probe, Key key, const Cell& cell);
+  Result<> insert_in_leaf(const Path& path, const leaf::Probe& probe, Key key, const Cell& cell);
+  Result<> split_leaf(Path& path, LeafPage& left, const leaf::Probe& probe, Key key,
+                      const Cell& cell);
   Result<> insert_child(Path& path, Key key, std::uint64_t child, std::uint8_t level);
   Result<> split_inner(Path& path, InnerPage& page, std::uint16_t at, const InnerEntry& entry);
   Result<> new_root(Key key, std::uint64_t child, std::uint8_t level);
   Result<> remove_leaf(Path& path);
   Result<> collapse_root();
-  Result<InnerPage> inner_page(std::uint64_t page) const;
 
   Pages& pages_;
   Live& live_;
 };
-
-inline Key key_of(const TreeKey& key) {
-  return {key.owner, key.item};
-}
 
 template <class Visit>
 Result<> Tree::scan(Key from, Visit&& visit) const {
   const auto owner = from.owner;
   for (;;) {
     Path path;
-    LeafCopy copy;
-    if (auto r = copy_leaf(from, path, copy); !r) return r;
-    for (std::size_t i = copy.begin; i < copy.page.head.count; ++i) {
-      const auto& entry = copy.page.cells[copy.page.order[i]];
-      if (entry.key.owner != owner) return {};
-      Cell cell;
-      std::memcpy(cell.data(), entry.payload, cell.size());
-      if (!visit(static_cast<std::uint64_t>(entry.key.item), cell)) return {};
+    leaf::Probe probe;
+    if (auto r = descend(from, path, probe); !r) return r;
+    auto page = leaf_page(path.leaf);
+    if (!page) return pass(page.error());
+    for (std::size_t i = probe.index; i < page->head.count; ++i) {
+      const auto key = leaf::key_at(*page, i);
+      if (key.owner != owner) return {};
+      if (!visit(key.item, leaf::cell_at(*page, i))) return {};
     }
-    if (!path.has_upper || path.upper.owner != owner) return {};
-    if (path.upper <= from) return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "order");
-    from = path.upper;
+    if (!path.has_upper || path.bounds.high.owner != owner) return {};
+    if (path.bounds.high <= from) {
+      return pages_.corrupt(FileNo::dirmap, path.leaf * kPageSize, "order");
+    }
+    from = path.bounds.high;
   }
 }
 

@@ -59,3 +59,11 @@ set_tests_properties(program_fsmap_test PROPERTIES LABELS mount TIMEOUT 300 ENVI
 add_test(NAME compat_client_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/compat/client_test.py)
 set_tests_properties(compat_client_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
 # End of the independent client.
+
+# The store alone, measured; tests/bench/store_figures runs it.  Built with everything, so that it keeps compiling.
+add_executable(store_bench bench/store_bench.cpp)
+target_link_libraries(store_bench PRIVATE ebb_store)
+ebb_precompile(store_bench ebb_base)
+add_test(NAME bench_store COMMAND store_bench ${CMAKE_BINARY_DIR}/store_bench.data 3000 1000)
+set_tests_properties(bench_store PROPERTIES LABELS unit TIMEOUT 120)
+# End of the store's figures.

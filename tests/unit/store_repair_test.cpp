@@ -16,6 +16,8 @@
 namespace ebb::store {
 namespace {
 
+constexpr std::size_t kCellsInPage = kPageSize / (sizeof(CellHead) + sizeof(LeafPage{}.slots[0]));
+
 class StoreRepair : public ::testing::Test {
  protected:
   StoreRepair() {
@@ -140,7 +142,7 @@ TEST_F(StoreRepair, APageThatIsLostCostsWhatWasOnItAndNothingElse) {
     std::size_t most;  // that a page can take with it
   };
   for (const auto& [file, most] :
-       {Case{"mdt", kNodesInPage}, Case{"dirmap", kLeafCells}, Case{"fname", kTextSlotsInPage}}) {
+       {Case{"mdt", kNodesInPage}, Case{"dirmap", kCellsInPage}, Case{"fname", kTextSlotsInPage}}) {
     SCOPED_TRACE(file);
     std::filesystem::remove_all(top_);
     fill(400);
