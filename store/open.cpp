@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "store/replacing.h"
 #include "store/store_impl.h"
 
 namespace ebb::store {
@@ -48,12 +49,15 @@ Result<> Store::Impl::open() {
   if (options.create) {
     if (auto r = io.make_folder(folder); !r) return r;
   }
+  auto waits = replacement_waits(io, folder);
+  if (!waits) return pass(waits.error());
   auto there = io.exists(folder + "/super");
   if (!there) return pass(there.error());
-  if (!*there && !options.create) return fail_errno(ENOENT, folder + ": no store here");
+  if (!*there && !*waits && !options.create) return fail_errno(ENOENT, folder + ": no store here");
   auto held = io.lock(folder + "/lock", options.purpose);
   if (!held) return pass(held.error());
   lock = std::move(*held);
+  if (auto r = replace(io, folder); !r) return r;
   there = io.exists(folder + "/super");  // another may have made it before we had the lock
   if (!there) return pass(there.error());
   const bool made = !*there;

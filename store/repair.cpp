@@ -10,6 +10,7 @@
 #include "store/check.h"
 #include "store/check_client.h"
 #include "store/errors.h"
+#include "store/replacing.h"
 #include "store/salvage.h"
 
 namespace ebb::store {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t kChangesAtOnce = 500;
 constexpr const char* kPurpose = "check --repair";
+constexpr auto kLastTable = Table::access_times;
 
 /// Gives a new store the secret of the old one, so that cookies stay what they were.
 class OneSecret final : public Random {
@@ -149,7 +151,7 @@ class Rebuild {
 
   Result<> put_cell(Transaction& t, const Key& key, const Cell& cell) {
     const auto table = static_cast<Table>((key.owner << 1) >> 49);
-    if (table == Table::links || table == Table::names || table > Table::history) return {};
+    if (table == Table::links || table == Table::names || table > kLastTable) return {};
     return t.put_cell(table, key.owner & ((std::uint64_t{1} << 48) - 1), key.item, cell);
   }
 
@@ -186,28 +188,38 @@ Result<std::string> free_name(FileIo& io, const std::string& wanted) {
   }
 }
 
-Result<std::vector<NodeId>> rebuild(FileIo& io, const std::string& folder,
-                                    const std::string& fresh_folder, RepairReport& report) {
-  Salvage old(io, folder, report.done);
+/// From the copy of the damaged store into the fresh one.
+Result<std::vector<NodeId>> rebuild(FileIo& io, const std::string& from, const std::string& to,
+                                    RepairReport& report) {
+  Salvage old(io, from, report.done);
   if (auto r = old.open(); !r) return pass(r.error());
   OneSecret random(old.secret());
   StoreOptions options;
   options.tree = old.tree();
   options.random = &random;
   options.purpose = kPurpose;
-  auto fresh = Store::open(io, fresh_folder, options);
+  auto fresh = Store::open(io, to, options);
   if (!fresh) return pass(fresh.error());
   Rebuild work(old, **fresh);
   if (auto r = work.run(); !r) return pass(r.error());
   return work.nodes();
 }
 
-Result<> swap(FileIo& io, const std::string& folder, const std::string& fresh,
-              const std::string& kept) {
-  if (auto r = io.rename(folder, kept); !r) return r;
-  if (auto r = io.rename(fresh, folder); !r) return r;
-  const auto slash = folder.find_last_of('/');
-  return io.sync_folder(slash == std::string::npos ? "." : folder.substr(0, slash));
+Result<std::vector<NodeId>> rebuild_beside(FileIo& io, const std::string& folder,
+                                           RepairReport& report) {
+  auto held = io.lock(folder + "/lock", kPurpose);
+  if (!held) return pass(held.error());
+  auto kept = free_name(io, folder + ".damaged");
+  if (!kept) return pass(kept.error());
+  if (auto r = copy_store(io, folder, *kept); !r) return pass(r.error());
+  auto fresh = prepare_replacement(io, folder);
+  if (!fresh) return pass(fresh.error());
+  auto nodes = rebuild(io, *kept, *fresh, report);
+  if (!nodes) return nodes;
+  if (auto r = declare_replacement(io, folder); !r) return pass(r.error());
+  if (auto r = replace(io, folder); !r) return pass(r.error());
+  report.kept_as = *kept;
+  return nodes;
 }
 
 Result<bool> sound(FileIo& io, const std::string& folder, RepairReport& report) {
@@ -229,17 +241,9 @@ Result<RepairReport> repair(FileIo& io, const std::string& folder, bool client) 
   if (!whole) return pass(whole.error());
   std::vector<NodeId> nodes;
   if (!*whole) {
-    auto held = io.lock(folder + "/lock", kPurpose);
-    if (!held) return pass(held.error());
-    auto fresh = free_name(io, folder + ".new");
-    if (!fresh) return pass(fresh.error());
-    auto kept = free_name(io, folder + ".damaged");
-    if (!kept) return pass(kept.error());
-    auto found = rebuild(io, folder, *fresh, report);
+    auto found = rebuild_beside(io, folder, report);
     if (!found) return pass(found.error());
     nodes = std::move(*found);
-    if (auto r = swap(io, folder, *fresh, *kept); !r) return pass(r.error());
-    report.kept_as = *kept;
   }
   if (!client) return report;
   StoreOptions options;

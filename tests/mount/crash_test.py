@@ -49,11 +49,14 @@ class ClientKilled(harness.MountCase):
     limit_s = 400
 
     def test_nothing_fsynced_is_missing(self):
+        self.rounds_of_kills(ROUNDS)
+
+    def rounds_of_kills(self, rounds):
         key = harness.seed()
         chance = harness.random.Random(key)
         root, manifest = self.folder("root"), self.dir / "manifest"
         mount = self.mount(self.server(root), delay=chance.choice([0, 1]))
-        for number in range(ROUNDS):
+        for number in range(rounds):
             self.kill_while_writing(mount, manifest, f"{key}-{number}", chance)
             mount.start()
             self.expect_all(mount.path, manifest)

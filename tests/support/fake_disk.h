@@ -70,7 +70,8 @@ struct FakeFileIo::Inode {
   Pages synced;
   std::uint64_t synced_size = 0;
   std::set<std::uint64_t>
-      dirty;  // pages written since the last sync; a mapped file is compared instead
+      dirty;            // pages written since the last sync; a mapped file is compared instead
+  bool mapped = false;  // it is, or was in the life before a clone
 
   const std::byte* page(std::uint64_t n) const {
     if (region) return (n + 1) * kPage <= kMapMax ? region->data() + n * kPage : kZeroPage.data();
@@ -187,6 +188,7 @@ struct FakeFileIo::Inode {
     copy->size = size;
     copy->synced = synced;
     copy->synced_size = synced_size;
+    copy->mapped = mapped;
     copy->dirty = changed();
     copy->pages = pages;
     if (region) {
@@ -202,6 +204,9 @@ struct FakeFileIo::Inode {
 
   /// What a power loss leaves of it.
   std::shared_ptr<Inode> after_crash(std::mt19937_64& random, Crash mode) const {
+    if (mode == Crash::keep_mapped) mode = mapped ? Crash::keep_all : Crash::lose_unsynced;
+    if (mode == Crash::lose_mapped) mode = mapped ? Crash::lose_unsynced : Crash::keep_all;
+    if (mode == Crash::tear_last) mode = Crash::keep_all;
     auto out = std::make_shared<Inode>();
     out->pages = synced;
     out->size = synced_size;
@@ -248,6 +253,13 @@ struct FakeFileIo::Disk {
   bool fail_for_good = false;
   bool fired = false;
   Watch watch;
+  struct Write {
+    std::shared_ptr<Inode> inode;
+    std::uint64_t offset = 0;
+    Bytes before;  // what was there
+    std::uint64_t size_before = 0;
+  };
+  Write last;
 
   /// Counts a mutating call; the errno with which it must fail, or 0.
   int count() {
@@ -279,6 +291,18 @@ struct FakeFileIo::Disk {
     return true;
   }
 
+  void note_write(const std::shared_ptr<Inode>& inode, std::uint64_t offset, std::size_t size) {
+    last = {inode, offset, Bytes(size), inode->size};
+    inode->read(offset, last.before);
+  }
+  /// Of the last write a beginning is there, of any length.
+  void tear_last_write(std::mt19937_64& random) {
+    if (!last.inode) return;
+    const auto there = static_cast<std::size_t>(random() % (last.before.size() + 1));
+    last.inode->write(last.offset + there, ByteView(last.before).subspan(there));
+    last.inode->cut(std::max(last.size_before, last.offset + there));
+  }
+
   void count_used() {
     used = 0;
     std::set<const Inode*> seen;
@@ -289,6 +313,7 @@ struct FakeFileIo::Disk {
 
   void begin_life() {
     ++life;
+    last = {};
     locks.clear();
     watch = nullptr;
     fail_at = std::numeric_limits<std::uint64_t>::max();

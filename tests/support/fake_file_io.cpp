@@ -33,6 +33,7 @@ class FakeFileIo::Handle final : public File {
       if (!disk_.take(inode_->pages_new({offset, offset + in.size()}))) {
         return fail_errno(ENOSPC, path_);
       }
+      disk_.note_write(inode_, offset, in.size());
       inode_->write(offset, in);
       return {};
     });
@@ -96,6 +97,7 @@ class FakeFileIo::Handle final : public File {
         return fail_errno(error, path_);
       }
       inode_->sync();
+      if (disk_.last.inode == inode_) disk_.last = {};
       return {};
     });
     tell("sync", 0, 0);
@@ -112,6 +114,7 @@ class FakeFileIo::Handle final : public File {
         std::memcpy(region->data() + n * kPage, page->data(), kPage);
       }
       inode_->region = std::move(region);
+      inode_->mapped = true;
       inode_->pages.clear();
       inode_->dirty.clear();
       disk_.count_used();
@@ -274,6 +277,7 @@ Result<> FakeFileIo::sync_all(const std::string& folder) {
     const std::lock_guard guard(disk_->mutex);
     if (const int error = disk_->count(); error != 0) return fail_errno(error, folder);
     for (const auto& [path, inode] : disk_->names) inode->sync();
+    disk_->last = {};
     disk_->synced_names = disk_->names;
     disk_->synced_folders = disk_->folders;
   }
@@ -342,6 +346,7 @@ void FakeFileIo::kill_process() {
 void FakeFileIo::crash(std::uint64_t seed, Crash mode) {
   const std::lock_guard guard(disk_->mutex);
   std::mt19937_64 random(seed);
+  if (mode == Crash::tear_last) disk_->tear_last_write(random);
   std::map<const Inode*, std::shared_ptr<Inode>> fates;
   const auto fate = [&](const std::shared_ptr<Inode>& inode) {
     auto& after = fates[inode.get()];
@@ -355,7 +360,7 @@ void FakeFileIo::crash(std::uint64_t seed, Crash mode) {
   for (const auto& path : paths) {
     const auto now = disk_->names.find(path);
     const auto old = disk_->synced_names.find(path);
-    bool take_new = mode == Crash::keep_all;
+    bool take_new = mode != Crash::lose_unsynced && mode != Crash::keep_mapped;
     if (mode == Crash::torn) take_new = random() % 2 == 0;
     if (take_new ? now != disk_->names.end() : old != disk_->synced_names.end()) {
       names[path] = fate(take_new ? now->second : old->second);
@@ -389,6 +394,10 @@ std::unique_ptr<FakeFileIo> FakeFileIo::clone() const {
   for (const auto& [path, inode] : disk_->synced_names) disk.synced_names[path] = twin(inode);
   disk.folders = disk_->folders;
   disk.synced_folders = disk_->synced_folders;
+  if (const auto& last = disk_->last; last.inode) {
+    disk.last = last;
+    disk.last.inode = twin(last.inode);
+  }
   disk.boot = disk_->boot;
   disk.capacity = disk_->capacity;
   disk.count_used();

@@ -60,6 +60,9 @@ class FakeFileIo final : public FileIo {
     lose_unsynced,  // exactly what was synced survives
     torn,           // any subset of the sectors and names that were not synced survives, too
     keep_all,       // everything survives, as after a kill, but the boot id is another
+    keep_mapped,    // all of the files that were mapped survives, of the others what was synced
+    lose_mapped,    // the reverse: of files that were mapped only what was synced survives
+    tear_last,      // everything but an end of the last write
   };
   void crash(std::uint64_t seed, Crash mode = Crash::torn);
   /// A copy of the disk as it is, synced state included, with nothing open.

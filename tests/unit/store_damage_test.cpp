@@ -1,11 +1,16 @@
 // A store on a disk that was full, torn, damaged, taken, or not ours: an error, never a crash,
 // never silence about what had been synced.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -274,6 +279,83 @@ TEST(StoreDamage, AfterAFailedSyncNothingIsCommittedUntilReopened) {
   store.reset();
   store = open_store(io);
   EXPECT_EQ(count_names(*store), 2U);
+}
+
+/// The bytes of a file that are not zero, 16 in a line.
+std::string dump(const std::string& name, const Bytes& file) {
+  std::string out;
+  for (std::size_t at = 0; at < file.size(); at += 16) {
+    const auto line = ByteView(file).subspan(at, std::min<std::size_t>(16, file.size() - at));
+    if (std::all_of(line.begin(), line.end(), [](std::byte b) { return b == std::byte{0}; }))
+      continue;
+    out += fmt::format("{} {:06x}:", name, at);
+    for (const auto byte : line) out += fmt::format(" {:02x}", static_cast<unsigned>(byte));
+    out += "\n";
+  }
+  return out + fmt::format("{} ends at {}\n", name, file.size());
+}
+
+struct FixedRandom final : Random {
+  std::uint64_t next() override { return 0x0123456789abcdef; }
+};
+
+// What a store of this format has on disk, whoever writes it: one that was written before is read
+// after.  Where the format changes, kFormat does, and EBB_GOLDEN=FILE writes the new bytes there.
+TEST(StoreDamage, TheBytesOfASmallStoreAreThoseOfTheGoldenFile) {
+  FakeFileIo io;
+  FixedRandom random;
+  StoreOptions options;
+  options.random = &random;
+  options.tree.bytes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+  auto store = std::move(*Store::open(io, "data", options));
+  {
+    Transaction t(*store);
+    const auto folder = *t.make_node(Kind::folder);
+    const auto file = *t.make_node(Kind::file);
+    Node node;
+    node.kind = Kind::file;
+    node.status = Status::sync;
+    node.pin = Pin::keep;
+    node.flags = kWhole | kQueued;
+    node.mode = 0640;
+    node.uid = 1000;
+    node.gid = 100;
+    node.size = 0x1122334455;
+    node.mtime = 1'700'000'000'123'456'789;
+    node.ctime = -1;
+    node.entry = EntryId{77};
+    node.content_base = Version{5};
+    node.content_server = Version{6};
+    node.attributes_base = Version{7};
+    node.attributes_server = Version{8};
+    node.content_local = 9;
+    node.attributes_local = 10;
+    node.content = 11;
+    node.hash = 0xfedcba9876543210;
+    node.hash_known = true;
+    node.queue_seq = t.next_sequence();
+    ASSERT_TRUE(t.put(file, node));
+    ASSERT_TRUE(t.bind(kRootNode, "folder", Side::local, folder));
+    ASSERT_TRUE(t.bind(kRootNode, "folder", Side::server, folder));
+    ASSERT_TRUE(t.bind(folder, "short", Side::local, file));
+    ASSERT_TRUE(t.bind(folder, std::string(200, 'n'), Side::local, file));
+    ASSERT_TRUE(t.bind(folder, "elsewhere", Side::server, file));
+    ASSERT_TRUE(t.set_name_flags(folder, "elsewhere", kAbsent));
+    ASSERT_TRUE(t.set_text(file, Text::reason, as_bytes("because")));
+    ASSERT_TRUE(t.set_text(file, Text::xattrs, Bytes(150, std::byte{0x58})));
+    ASSERT_TRUE(t.put_cell(Table::queue, 0, node.queue_seq, Cell{std::byte{3}}));
+    ASSERT_TRUE(t.commit());
+  }
+  ASSERT_TRUE(store->checkpoint());
+  ASSERT_TRUE(make_file(*store, "in the journal"));
+  std::string found = fmt::format("format {}\n", kFormat);
+  for (const auto* name : {"super", "mdt", "fname", "dirmap", "journal.2"}) {
+    found += dump(name, io.content(std::string("data/") + name));
+  }
+  if (const char* to = std::getenv("EBB_GOLDEN")) std::ofstream(to) << found;
+  std::ifstream file(EBB_SOURCE_DIR "/tests/unit/golden/store.txt");
+  const std::string golden{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(found, golden);
 }
 
 /// A folder on the real disk, gone with the test.

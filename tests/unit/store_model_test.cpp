@@ -412,8 +412,12 @@ TEST(StoreModel, ShowsWhatTheModelShowsAcrossReopeningKillAndPowerLoss) {
   }
 }
 
+// Every prefix of the writes, and of each: a mixture of what was not synced; none of it; the mapped
+// pages without the journal's last records; the journal without the mapped pages; all of it but an
+// end of the last write.
 TEST(StoreModel, APowerLossAfterAnyWriteLeavesAStateThatWasCommitted) {
-  std::uint64_t crashes = 0;
+  using Crash = FakeFileIo::Crash;
+  std::map<Crash, std::uint64_t> crashes;
   for (const auto seed : seeds(6)) {
     SCOPED_TRACE("EBB_SEED=" + std::to_string(seed));
     Machine machine(seed);
@@ -422,18 +426,24 @@ TEST(StoreModel, APowerLossAfterAnyWriteLeavesAStateThatWasCommitted) {
     machine.io.watch([&](std::uint64_t, const std::string& what) {
       if (::testing::Test::HasFatalFailure()) return;
       SCOPED_TRACE("power loss after " + what);
-      for (const auto mode : {FakeFileIo::Crash::torn, FakeFileIo::Crash::lose_unsynced}) {
+      for (const auto mode : {Crash::torn, Crash::lose_unsynced, Crash::keep_mapped,
+                              Crash::lose_mapped, Crash::tear_last}) {
         auto disk = machine.io.clone();
         disk->crash(++number, mode);
         machine.expect_in_history(*disk);
-        ++crashes;
+        ++crashes[mode];
       }
     });
     for (int i = 0; i < 120 && !::testing::Test::HasFatalFailure(); ++i) machine.step();
     machine.io.watch(nullptr);
     ASSERT_FALSE(::testing::Test::HasFatalFailure());
   }
-  std::printf("%llu power losses\n", static_cast<unsigned long long>(crashes));
+  const auto of = [&](Crash mode) { return static_cast<unsigned long long>(crashes[mode]); };
+  std::printf(
+      "power losses: %llu mixed, %llu without what was not synced, %llu without the journal's end, "
+      "%llu without the mapped pages, %llu in the last write\n",
+      of(Crash::torn), of(Crash::lose_unsynced), of(Crash::keep_mapped), of(Crash::lose_mapped),
+      of(Crash::tear_last));
 }
 
 // Whatever call fails, with whatever errno: what was committed stays, the failed transaction is not

@@ -1,5 +1,6 @@
 // A damaged store is rebuilt from what can be read, says what it lost, and keeps the damaged one.
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,6 +13,7 @@
 #include "store/layout.h"
 #include "store/repair.h"
 #include "store/store.h"
+#include "tests/support/fake_file_io.h"
 
 namespace ebb::store {
 namespace {
@@ -222,6 +224,68 @@ TEST_F(StoreRepair, FlagsAndTablesThatContradictEachOtherAreMadeToAgree) {
   EXPECT_EQ(report->done.size(), 3U);
   EXPECT_TRUE(report->kept_as.empty());
   expect_sound();
+}
+
+/// A small store on a disk of the test's own, damaged so that it does not open.
+std::unique_ptr<test::FakeFileIo> damaged_disk() {
+  auto io = std::make_unique<test::FakeFileIo>();
+  {
+    auto store = std::move(*Store::open(*io, "state/data", {}));
+    for (int i = 0; i < 60; ++i) {
+      Transaction t(*store);
+      const auto id = t.make_node(Kind::file);
+      EXPECT_TRUE(id && t.bind(kRootNode, "file" + std::to_string(i), Side::local, *id));
+      EXPECT_TRUE(t.commit());
+    }
+    EXPECT_TRUE(store->checkpoint());
+  }
+  io->set_content("state/data/super", Bytes(kSuperPages * kPageSize));
+  return io;
+}
+
+/// Repaired, or repaired now, whatever a crash left: nothing that could be read before is missing.
+void expect_repairable(FileIo& io) {
+  auto again = repair(io, "state/data", true);
+  ASSERT_TRUE(again) << again.error().message();
+  auto report = check(io, "state/data");
+  ASSERT_TRUE(report && report->clean());
+  ASSERT_EQ(report->names, 60U);
+}
+
+TEST_F(StoreRepair, ACrashAtAnyInstantOfARepairLeavesAStoreThatIsRepairedOrCanBe) {
+  auto disk = damaged_disk();
+  std::uint64_t crashes = 0;
+  disk->watch([&](std::uint64_t number, const std::string& what) {
+    if (::testing::Test::HasFatalFailure()) return;
+    SCOPED_TRACE("a crash after " + what);
+    using Crash = test::FakeFileIo::Crash;
+    for (const auto mode : {Crash::lose_unsynced, Crash::torn, Crash::keep_all}) {
+      auto left = disk->clone();
+      left->crash(number, mode);
+      expect_repairable(*left);
+      ++crashes;
+    }
+  });
+  ASSERT_TRUE(repair(*disk, "state/data", true));
+  disk->watch(nullptr);
+  expect_repairable(*disk);
+  std::printf("%llu crashes of a repair\n", static_cast<unsigned long long>(crashes));
+}
+
+TEST_F(StoreRepair, AnErrorOfTheDiskAtAnyCallOfARepairLeavesAStoreThatIsRepairedOrCanBe) {
+  const auto disk = damaged_disk();
+  for (std::uint64_t n = 0;; ++n) {
+    SCOPED_TRACE(n);
+    auto failing = disk->clone();
+    failing->fail_nth(n, n % 2 == 0 ? EIO : ENOSPC);
+    const auto result = repair(*failing, "state/data", true);
+    const bool fired = failing->fault_fired();
+    failing->clear_faults();
+    expect_repairable(*failing);
+    if (fired) continue;
+    ASSERT_TRUE(result);
+    break;
+  }
 }
 
 TEST_F(StoreRepair, ANewerFormatAndAStoreInUseAreRefused) {
