@@ -388,4 +388,72 @@ void fields(V& v, Seen<V, RestoreResponse>& m) {
   v.id(m.sequence);
 }
 
+// ---- maps
+
+template <class V>
+void fields(V& v, Seen<V, FsmapOf>& m) {
+  v.choice(m.hash, DigestKind::md5, DigestKind::xxh3, "the hash of a map");
+  v.id(m.folder);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Fsmap>& m) {
+  fields(v, m.of);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FsmapResponse>& m) {
+  v.fixed(m.summary);
+  v.number(m.files);
+  v.number(m.bytes);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FsmapHashes>& m) {
+  fields(v, m.of);
+  v.fixed(m.summary);
+  v.number(m.from);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FsmapHashesPage>& m) {
+  v.flag(m.end);
+  v.number(m.from);
+  v.list(m.digests, sizeof(Digest), kMessageMax, "the number of hashes",
+         [](V& in, Seen<V, Digest>& digest) { in.fixed(digest); });
+}
+
+template <class V>
+void fields(V& v, Seen<V, FsmapFile>& m) {
+  fields(v, m.of);
+  v.fixed(m.summary);
+  v.number(m.index);
+  size(v, m.offset);
+}
+
+template <class V>
+void fields(V& v, Seen<V, FsmapPath>& m) {
+  path(v, m.path);
+  v.check(!m.path.empty(), "a path");
+}
+
+template <class V>
+void fields(V& v, Seen<V, FolderSummary>& m) {
+  v.id(m.folder);
+  v.fixed(m.summary);
+}
+
+template <class V>
+void fields(V& v, Seen<V, Compare>& m) {
+  v.list(m.folders, 8 + sizeof(Digest), kCompareMax, "the number of folders",
+         [](V& in, Seen<V, FolderSummary>& folder) { fields(in, folder); });
+}
+
+template <class V>
+void fields(V& v, Seen<V, CompareResponse>& m) {
+  v.id(m.sequence);
+  v.list(m.different, 8, kCompareMax, "the number of folders",
+         [](V& in, Seen<V, EntryId>& folder) { in.id(folder); });
+}
+
 }  // namespace ebb::proto

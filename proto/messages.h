@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/ids.h"
 #include "base/ranges.h"
 #include "base/result.h"
@@ -210,7 +211,7 @@ struct Pull {
   Version content_version{};
   std::vector<Range> ranges{};  // empty = the whole
   std::uint8_t priority = 0;    // higher goes first: 2 a reader waits, 1 read-ahead, 0 background
-  bool holes = false;  // what is a hole may be named in place of being sent
+  bool holes = false;           // what is a hole may be named in place of being sent
   friend bool operator==(const Pull&, const Pull&) = default;
 };
 
@@ -388,13 +389,98 @@ struct RestoreResponse {
   friend bool operator==(const RestoreResponse&, const RestoreResponse&) = default;
 };
 
+// ---- maps: a folder's files in the order of Fsmap, with a digest of path and content each
+
+/// Which map: of what, and with which digest.
+struct FsmapOf {
+  DigestKind hash = DigestKind::md5;
+  EntryId folder{};  // none: the root
+  friend bool operator==(const FsmapOf&, const FsmapOf&) = default;
+};
+
+/// Asks for the summary of the map as it is now.
+struct Fsmap {
+  static constexpr Type type = Type::fsmap;
+  FsmapOf of{};
+  friend bool operator==(const Fsmap&, const Fsmap&) = default;
+};
+
+struct FsmapResponse {
+  static constexpr Type type = Type::fsmap_response;
+  Digest summary{};
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;  // of their contents
+  friend bool operator==(const FsmapResponse&, const FsmapResponse&) = default;
+};
+
+/// Asks for the digests of the map that has this summary; Error(moved_on): the server has another
+/// one now.
+struct FsmapHashes {
+  static constexpr Type type = Type::fsmap_hashes;
+  FsmapOf of{};
+  Digest summary{};
+  std::uint64_t from = 0;  // index of the first one wanted
+  friend bool operator==(const FsmapHashes&, const FsmapHashes&) = default;
+};
+
+/// Part of the answer, in order; the last one of the session has `end`.
+struct FsmapHashesPage {
+  static constexpr Type type = Type::fsmap_hashes_page;
+  bool end = false;
+  std::uint64_t from = 0;
+  std::vector<Digest> digests{};
+  friend bool operator==(const FsmapHashesPage&, const FsmapHashesPage&) = default;
+};
+
+/// Asks for a file by its index: FsmapPath, then what follows a Pull of all of it behind `offset`;
+/// or Error(moved_on), also where the file is not any more what the map says.
+struct FsmapFile {
+  static constexpr Type type = Type::fsmap_file;
+  FsmapOf of{};
+  Digest summary{};
+  std::uint64_t index = 0;
+  std::uint64_t offset = 0;  // so many bytes are there already
+  friend bool operator==(const FsmapFile&, const FsmapFile&) = default;
+};
+
+struct FsmapPath {
+  static constexpr Type type = Type::fsmap_path;
+  std::string path{};  // from the folder of the map
+  friend bool operator==(const FsmapPath&, const FsmapPath&) = default;
+};
+
+/// What a client knows of a folder, told by the summary of its names (ebb-protocol(7),
+/// "Comparing").
+struct FolderSummary {
+  EntryId folder{};
+  Digest summary{};
+  friend bool operator==(const FolderSummary&, const FolderSummary&) = default;
+};
+
+/// Asks which of the folders have other names or entries in them.
+struct Compare {
+  static constexpr Type type = Type::compare;
+  std::vector<FolderSummary> folders{};  // at most kCompareMax
+  friend bool operator==(const Compare&, const Compare&) = default;
+};
+inline constexpr std::size_t kCompareMax = 4096;
+
+struct CompareResponse {
+  static constexpr Type type = Type::compare_response;
+  Seq sequence{};                    // changes up to this one are in the comparison
+  std::vector<EntryId> different{};  // in the order in which they were asked for
+  friend bool operator==(const CompareResponse&, const CompareResponse&) = default;
+};
+
 // ---- all of them
 
-using Body = std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse,
-                          FileSyncInit, FileSyncInitResponse, FileSyncData, FileSyncCheckHash,
-                          FileSyncCheckHashResponse, FileSyncFinish, Pull, Cancel, List, ListPage,
-                          Mutate, MutateResponse, Watch, WatchResponse, Change, Stat, StatResponse,
-                          StatFs, StatFsResponse, History, HistoryPage, Restore, RestoreResponse>;
+using Body =
+    std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse, FileSyncInit,
+                 FileSyncInitResponse, FileSyncData, FileSyncCheckHash, FileSyncCheckHashResponse,
+                 FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
+                 WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse, History,
+                 HistoryPage, Restore, RestoreResponse, Fsmap, FsmapResponse, FsmapHashes,
+                 FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse>;
 
 struct Message {
   std::uint32_t session = 0;

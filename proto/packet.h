@@ -45,6 +45,14 @@ enum class Type : std::uint8_t {
   history_page = 47,
   restore = 48,
   restore_response = 49,
+  fsmap = 64,
+  fsmap_response = 65,
+  fsmap_hashes = 66,
+  fsmap_hashes_page = 67,
+  fsmap_file = 68,
+  fsmap_path = 69,
+  compare = 70,
+  compare_response = 71,
 };
 
 /// The version of every message's layout as this code writes and reads it.

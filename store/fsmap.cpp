@@ -76,6 +76,18 @@ bool fsmap_before(std::string_view a, std::string_view b) {
                                       [&](char x, char y) { return rank(x) < rank(y); });
 }
 
+bool fsmap_path_fits(std::string_view path) {
+  if (path == ".ebbd" || path.starts_with(".ebbd/")) return false;
+  if (path.find('\0') != path.npos || path.find('\n') != path.npos) return false;
+  for (;;) {
+    const std::size_t end = std::min(path.find('/'), path.size());
+    const auto name = path.substr(0, end);
+    if (name.empty() || name == "." || name == ".." || name.size() > 255) return false;
+    if (end == path.size()) return true;
+    path.remove_prefix(end + 1);
+  }
+}
+
 void append_line(std::string& text, std::string_view path, const Digest& digest) {
   append_hex(text, digest);
   text.append(path).push_back('\n');

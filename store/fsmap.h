@@ -35,6 +35,10 @@ std::string_view fsmap_mark(DigestKind kind);
 /// Whether one path stands before the other in a map: by bytes, but '/' before every other byte.
 bool fsmap_before(std::string_view a, std::string_view b);
 
+/// Whether a map may list a file there: names with slashes between them, none of them "." or ".."
+/// or longer than a name may be, no NUL, no newline, not in `.ebbd` at the top.
+bool fsmap_path_fits(std::string_view path);
+
 /// One line of the full form.
 void append_line(std::string& text, std::string_view path, const Digest& digest);
 

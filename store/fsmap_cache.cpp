@@ -129,6 +129,11 @@ void FsmapCache::open(const std::string& path, DigestKind kind) {
   if (!ours) return;
   top_ = header.top;
   files_ = header.files;
+  release();
+}
+
+void FsmapCache::release() const {
+  if (bytes_ != nullptr) ::madvise(const_cast<std::byte*>(bytes_), size_, MADV_DONTNEED);
 }
 
 FsmapCache::Folder FsmapCache::folder(std::uint64_t offset) const {

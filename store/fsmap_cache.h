@@ -38,6 +38,8 @@ class FsmapCache {
   std::uint64_t top() const { return top_; }
   Folder folder(std::uint64_t offset) const;
   std::uint64_t files() const { return files_; }
+  /// What was looked at need not stay in memory; it comes again when it is.
+  void release() const;
 
  private:
   const std::byte* bytes_ = nullptr;

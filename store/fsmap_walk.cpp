@@ -10,52 +10,26 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "store/fsmap.h"
 #include "store/fsmap_cache.h"
+#include "store/open_here.h"
 
 namespace ebb::store {
 namespace {
 
 constexpr std::size_t kReadStep = 256u << 10;
 constexpr std::size_t kNamesStep = 64u << 10;
-constexpr std::size_t kFilesAtOnce = 16;  // of one folder, by one thread
-constexpr int kAttempts = 5;              // at a file that changes while it is read
+constexpr std::size_t kFilesAtOnce = 16;      // of one folder, by one thread
+constexpr std::uint64_t kReleaseEach = 8192;  // files whose cached digests stay in memory
+constexpr int kAttempts = 5;                  // at a file that changes while it is read
 constexpr std::int64_t kTick =
     100'000'000;  // ns: within it a second change may leave the same time
 constexpr std::int64_t kCoarseTick = 2'000'000'000;  // where times are in whole seconds
 constexpr const char* kOwnName = ".ebbd";
-
-class OpenFile {
- public:
-  explicit OpenFile(int fd) : fd_(fd) {}
-  ~OpenFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-/// A name of this folder, on this filesystem, that is no symlink.
-int open_here(int folder, const char* name, std::uint64_t flags) {
-  open_how how{};
-  how.flags = flags | O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
-  for (int attempt = 0;; ++attempt) {
-    const long fd = ::syscall(SYS_openat2, folder, name, &how, sizeof how);
-    if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || attempt == 100)
-      return static_cast<int>(fd);
-  }
-}
 
 std::int64_t nanoseconds(const struct statx_timestamp& t) {
   return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
@@ -142,7 +116,6 @@ class FsmapWalk {
 
   Result<FsmapTree> run() {
     allow_many_files();
-    tree_.folders_.emplace_back();
     stack_.push_back({Task{nullptr, 0, cache_.top()}, nullptr});
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < thread_count(); ++i) threads.emplace_back([this] { work(); });
@@ -180,6 +153,8 @@ class FsmapWalk {
     std::vector<std::byte> buffer = std::vector<std::byte>(kReadStep);
   };
 
+  bool stopped() const { return options_.stop != nullptr && *options_.stop; }
+
   unsigned thread_count() const {
     return options_.threads != 0 ? options_.threads
                                  : std::max(4u, std::thread::hardware_concurrency());
@@ -189,6 +164,8 @@ class FsmapWalk {
     std::unique_lock lock(mutex_);
     while (!done_) {
       ended_.wait_for(lock, std::chrono::milliseconds(200), [this] { return done_; });
+      if (stopped() && !failure_)
+        failure_ = Error{std::make_error_code(std::errc::operation_canceled), ""};
       if (!options_.progress) continue;
       lock.unlock();
       options_.progress({files_.load(), bytes_.load()});
@@ -379,11 +356,13 @@ class FsmapWalk {
 
   void take_files(Files& files, Hasher& hasher) {
     std::vector<std::uint32_t> gone;
+    std::uint64_t taken = 0;
     for (;;) {
       const std::size_t begin = files.next.fetch_add(kFilesAtOnce);
       if (begin >= files.order.size()) break;
       const std::size_t end = std::min(begin + kFilesAtOnce, files.order.size());
       for (std::size_t i = begin; i < end; ++i) {
+        if (stopped()) return failed(ECANCELED, "");
         const std::uint32_t number = files.order[i];
         const int number_error = take_file(files, number, hasher);
         if (number_error == ENOENT) {
@@ -394,7 +373,10 @@ class FsmapWalk {
         }
         ++files_;
       }
+      taken += end - begin;
     }
+    const std::uint64_t before = looked_at_.fetch_add(taken);
+    if (before / kReleaseEach != (before + taken) / kReleaseEach) cache_.release();
     {
       std::lock_guard lock(files.mutex);
       files.gone.insert(files.gone.end(), gone.begin(), gone.end());
@@ -454,6 +436,7 @@ class FsmapWalk {
     hasher.stream.update(as_bytes(path));
     std::uint64_t at = 0;
     while (at < before->facts.size) {
+      if (stopped()) return ECANCELED;
       const ssize_t n =
           ::pread(fd, hasher.buffer.data(), hasher.buffer.size(), static_cast<off_t>(at));
       if (n < 0 && errno == EINTR) continue;
@@ -491,12 +474,7 @@ class FsmapWalk {
     counts.symlinks = symlinks_;
     counts.others = others_;
     counts.mounts = mounts_;
-    Summary summary(tree_.kind_);
-    tree_.each([&](std::string_view, const FsmapFile& file) {
-      summary.add(file.digest);
-      ++counts.files;
-    });
-    tree_.summary_ = summary.finish();
+    tree_.finish();
     const bool same = counts.hashed == 0 && counts.files == cache_.files() && cache_.top() != 0;
     // A cache that cannot be written costs time alone.
     if (!options_.cache.empty() && !same) (void)write_fsmap_cache(options_.cache, tree_);
@@ -514,6 +492,7 @@ class FsmapWalk {
   bool done_ = false;             // mutex_
   std::optional<Error> failure_;  // mutex_
   std::atomic<std::uint64_t> files_{0};
+  std::atomic<std::uint64_t> looked_at_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> hashed_{0};
   std::atomic<std::uint64_t> symlinks_{0};
@@ -523,57 +502,6 @@ class FsmapWalk {
 
 Result<FsmapTree> walk_fsmap(int top, const FsmapOptions& options) {
   return FsmapWalk(top, options).run();
-}
-
-std::string_view FsmapTree::name_of(const Folder& folder, const FsmapFile& file) const {
-  return std::string_view(folder.names).substr(file.name, file.name_size);
-}
-
-std::string FsmapTree::path_of(std::uint32_t number) const {
-  std::string path;
-  while (number != 0) {
-    const Folder& folder = folders_[number];
-    const auto name =
-        std::string_view(folders_[folder.parent].names).substr(folder.name, folder.name_size);
-    path.insert(0, path.empty() ? std::string(name) : std::string(name) + "/");
-    number = folder.parent;
-  }
-  return path;
-}
-
-void FsmapTree::each(const std::function<void(std::string_view, const FsmapFile&)>& file) const {
-  struct Place {
-    std::uint32_t folder;
-    std::size_t file = 0;
-    std::size_t below = 0;
-    std::size_t path_size = 0;  // of what stands before this folder's names
-  };
-  std::string path;
-  std::vector<Place> stack{{0}};
-  while (!stack.empty()) {
-    Place& at = stack.back();
-    const Folder& folder = folders_[at.folder];
-    path.resize(at.path_size);
-    const bool more_files = at.file < folder.files.size();
-    const bool more_folders = at.below < folder.folders.size();
-    if (!more_files && !more_folders) {
-      stack.pop_back();
-      continue;
-    }
-    std::string_view below;
-    if (more_folders) {
-      const Folder& next = folders_[folder.folders[at.below]];
-      below = std::string_view(folder.names).substr(next.name, next.name_size);
-    }
-    if (more_files && (!more_folders || name_of(folder, folder.files[at.file]) < below)) {
-      const FsmapFile& found = folder.files[at.file++];
-      path += name_of(folder, found);
-      file(path, found);
-      continue;
-    }
-    path.append(below).push_back('/');
-    stack.push_back({folder.folders[at.below++], 0, 0, path.size()});
-  }
 }
 
 }  // namespace ebb::store

@@ -51,8 +51,10 @@ set_tests_properties(program_parsing_test PROPERTIES LABELS unit TIMEOUT 120)
 # End of the program ebb without a mount.
 
 # Maps of directories; the programs as they are built, no mount.
-add_test(NAME program_fsmap_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/program/fsmap_test.py)
-set_tests_properties(program_fsmap_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+foreach(name fsmap patch)
+  add_test(NAME program_${name}_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/program/${name}_test.py)
+  set_tests_properties(program_${name}_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+endforeach()
 # End of the maps.
 
 # A client written from ebb-protocol(7) alone, with the real ebbd.

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file_io.h"
+#include "fusefs/ebb/fsmap_directory.h"
 #include "store/fsmap.h"
 #include "store/fsmap_walk.h"
 
@@ -32,66 +32,6 @@ tl::unexpected<Refusal> trouble(fmt::format_string<Args...> format, Args&&... ar
 bool is_directory(const std::string& path) {
   struct stat facts {};
   return path != "-" && ::stat(path.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode);
-}
-
-// ---- a directory
-
-/// Where the digests of this directory are remembered; empty: nowhere.
-std::string cache_of(int folder, DigestKind kind) {
-  const char* given = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  std::string top;
-  if (given != nullptr && *given == '/') {
-    top = given;
-  } else if (home != nullptr && *home == '/') {
-    top = std::string(home) + "/.cache";
-  }
-  struct stat facts {};
-  if (top.empty() || ::fstat(folder, &facts) != 0) return {};
-  top += "/ebbfs";
-  if (!system_file_io().make_folder(top)) return {};
-  return fmt::format("{}/fsmap-{:x}-{:x}-{}", top, facts.st_dev, facts.st_ino, word(kind));
-}
-
-std::string why_not(const std::string& directory, const Error& error) {
-  const std::string path = directory + "/" + error.detail;
-  if (is_errno(error, EILSEQ)) {
-    return fmt::format("{}: a name with a newline cannot stand in a map; rename it", path);
-  }
-  if (is_errno(error, EBUSY)) {
-    return fmt::format("{}: changes while it is read; try again when it is at rest", path);
-  }
-  return fmt::format("{}: {}", path, error.code.message());
-}
-
-void note(Console& console, const std::string& directory, const store::FsmapCounts& counts) {
-  if (counts.symlinks + counts.others + counts.mounts == 0) return;
-  console.err << fmt::format(
-                     "ebb: note: {}: not listed: {} symlinks, {} FIFOs, sockets and devices, {} "
-                     "mounted filesystems",
-                     printable(directory), counts.symlinks, counts.others, counts.mounts)
-              << std::endl;
-}
-
-Outcome<store::FsmapTree> walk(Console& console, const std::string& directory, DigestKind kind,
-                               bool no_cache) {
-  const int folder = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return trouble("{}: {}", directory, std::strerror(errno));
-  store::FsmapOptions options;
-  options.kind = kind;
-  if (!no_cache) options.cache = cache_of(folder, kind);
-  if (console.progress) {
-    options.progress = [&](const store::FsmapProgress& p) {
-      console.show_progress(
-          fmt::format("{}: {} files, {} read", directory, p.files, human_size(p.bytes)));
-    };
-  }
-  auto tree = store::walk_fsmap(folder, options);
-  ::close(folder);
-  console.end_progress();
-  if (!tree) return trouble("{}", why_not(directory, tree.error()));
-  note(console, directory, tree->counts());
-  return std::move(*tree);
 }
 
 Outcome<DigestKind> kind_of(const FsmapArguments& arguments) {
@@ -138,7 +78,7 @@ Outcome<store::Minified> minified(Console& console, const FsmapArguments& argume
   }
   const auto kind = kind_of(arguments);
   if (!kind) return tl::unexpected(kind.error());
-  const auto tree = walk(console, arguments.input, *kind, arguments.no_cache);
+  const auto tree = walk_directory(console, arguments.input, *kind, arguments.no_cache);
   if (!tree) return tl::unexpected(tree.error());
   return minified_of(*tree);
 }
@@ -242,7 +182,7 @@ class DiffPrinter {
 Outcome<> take_local(Console& console, const FsmapArguments& arguments, DigestKind kind,
                      const std::function<void(std::string_view, const Digest&)>& take) {
   if (is_directory(arguments.input)) {
-    const auto tree = walk(console, arguments.input, kind, arguments.no_cache);
+    const auto tree = walk_directory(console, arguments.input, kind, arguments.no_cache);
     if (!tree) return tl::unexpected(tree.error());
     tree->each([&](std::string_view path, const store::FsmapFile& f) { take(path, f.digest); });
     return {};
@@ -323,7 +263,7 @@ std::string json_name(std::string_view bytes) {
 int fsmap_dump(Console& console, const FsmapArguments& arguments) {
   const auto kind = kind_of(arguments);
   if (!kind) return console.fail(kind.error());
-  const auto tree = walk(console, arguments.directory, *kind, arguments.no_cache);
+  const auto tree = walk_directory(console, arguments.directory, *kind, arguments.no_cache);
   if (!tree) return console.fail(tree.error());
   const auto written = write_to(
       console, arguments.output,
@@ -382,7 +322,7 @@ int fsmap_publish(Console& console, const FsmapArguments& arguments) {
   std::filesystem::create_directories(out, error);
   if (error)
     return console.fail({fmt::format("{}: {}", arguments.output, error.message()), kTrouble});
-  const auto tree = walk(console, directory.string(), *kind, arguments.no_cache);
+  const auto tree = walk_directory(console, directory.string(), *kind, arguments.no_cache);
   if (!tree) return console.fail(tree.error());
   const auto map = minified_of(*tree);
   // The summary last: who sees it sees the maps that it stands for.

@@ -13,9 +13,9 @@
 
 #include "base/log.h"
 #include "fusefs/ebb/control.h"
-#include "fusefs/ebb/embedded_source.h"
 #include "fusefs/ebb/kept_log.h"
 #include "fusefs/ebb/probe.h"
+#include "fusefs/ebb/source_link.h"
 #include "fusefs/ebb/state_folder.h"
 #include "proto/errors.h"
 
@@ -30,18 +30,6 @@ sigset_t end_signals() {
   sigemptyset(&set);
   for (int number : {SIGTERM, SIGINT, SIGHUP, kGoneSignal}) sigaddset(&set, number);
   return set;
-}
-
-/// In conflict names and on the server: [A-Za-z0-9-].
-std::string host_name() {
-  std::array<char, 256> buffer{};
-  ::gethostname(buffer.data(), buffer.size() - 1);
-  std::string name(buffer.data());
-  name = name.substr(0, name.find('.'));
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
-      '-');
-  return name.empty() ? "localhost" : name.substr(0, 63);
 }
 
 /// As many as may be had; half of them for content, the rest for the store, sockets and threads.
@@ -105,22 +93,11 @@ Outcome<> MountDaemon::start() {
 }
 
 Outcome<> MountDaemon::open_source() {
-  if (plan_.source.address) {
-    const auto& address = *plan_.source.address;
-    proto::ConnectOptions how;
-    if (address.kind == proto::Address::Kind::tcp && !plan_.settings.insecure) {
-      auto enrolment = find_enrolment(address);
-      if (!enrolment) return tl::unexpected(enrolment.error());
-      enrolment_ = std::move(*enrolment);
-      how.key = enrolment_->key;
-      how.server = enrolment_->server;
-    }
-    dialer_ = std::make_unique<AddressDialer>(io_, address, std::move(how));
-    return {};
-  }
-  auto embedded = EmbeddedSource::start(io_, plan_.source.folder, plan_.settings.read_only);
-  if (!embedded) return tl::unexpected(embedded.error());
-  dialer_ = std::move(*embedded);
+  auto link = fusefs::open_source(io_, plan_.source, plan_.settings.insecure,
+                                  plan_.settings.read_only);
+  if (!link) return tl::unexpected(link.error());
+  dialer_ = std::move(link->dialer);
+  enrolment_ = std::move(link->enrolment);
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "fusefs/ebb/fsmap_command.h"
 #include "fusefs/ebb/mount_command.h"
 #include "fusefs/ebb/options.h"
+#include "fusefs/ebb/patch_command.h"
 
 namespace ebb::fusefs {
 namespace {
@@ -29,6 +30,7 @@ struct CommandLine {
   std::optional<double> seconds;
   std::string state_folder;
   FsmapArguments fsmap;
+  PatchArguments patch;
   bool repair = false;
 };
 
@@ -102,6 +104,21 @@ CLI::App* add_check(CLI::App& app, CommandLine& line) {
   return check;
 }
 
+CLI::App* add_patch(CLI::App& app, CommandLine& line) {
+  auto* patch = app.add_subcommand("patch", "Bring a directory up to date with a source, by maps");
+  PatchArguments& to = line.patch;
+  patch->add_option("SOURCE", to.source, "ebb://HOST[:PORT]/, unix:PATH, or a directory")
+      ->required();
+  patch->add_option("DIR", to.directory, "the directory")->required();
+  patch->add_flag("--keep", to.keep, "move aside what would be deleted");
+  patch->add_flag("--dry-run", to.dry_run, "show what is missing and invalid, and do nothing");
+  patch->add_flag("--json", to.json, "one JSON object a line");
+  patch->add_option("--hash", to.hash, "md5 or xxh3");
+  patch->add_flag("--no-cache", to.no_cache, "hash every file of DIR anew");
+  patch->add_flag("--insecure", to.insecure, "plain TCP, to this machine alone");
+  return patch;
+}
+
 using FsmapCommand = int (*)(Console&, const FsmapArguments&);
 
 /// Each word of `ebb fsmap` with what it does.
@@ -167,6 +184,7 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   const auto* pin = add_paths(app, line, "pin", "Have content here, and keep it");
   const auto* unpin = add_paths(app, line, "unpin", "Content need not be kept");
   const auto* check = add_check(app, line);
+  const auto* patch = add_patch(app, line);
   const auto fsmap = add_fsmap(app, line);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
@@ -184,6 +202,7 @@ int run_ebb(Console& console, std::vector<std::string> arguments) {
   for (const auto& [command, run] : fsmap) {
     if (command->parsed()) return run(console, line.fsmap);
   }
+  if (patch->parsed()) return patch_command(console, line.patch);
   if (sync->parsed()) return sync_command(console, line.paths, line.as);
   if (free->parsed()) return free_command(console, line.paths);
   if (pin->parsed()) return pin_command(console, line.paths);

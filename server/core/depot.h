@@ -22,6 +22,7 @@
 #include "base/ranges.h"
 #include "base/result.h"
 #include "proto/messages.h"
+#include "store/fsmap_walk.h"
 
 namespace ebb::server {
 
@@ -158,6 +159,9 @@ class Depot {
   virtual Result<Facts> stat(const Spot& spot) = 0;
   virtual Result<std::unique_ptr<DepotFile>> open(const Spot& spot) = 0;
   virtual Result<Space> space() = 0;
+  /// The map of a folder as it lies there now.  Errors as of walk_fsmap().
+  virtual Result<store::FsmapTree> map(const FolderRef& folder,
+                                       const store::FsmapOptions& options) = 0;
   /// False: a replacement has a window in which another program's change can be lost (ebbd(8),
   /// "Landing").
   virtual bool exchanges() const = 0;

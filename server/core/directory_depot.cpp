@@ -144,6 +144,14 @@ Result<FolderRead> DirectoryDepot::read_folder(const FolderRef& folder) {
   return out;
 }
 
+Result<store::FsmapTree> DirectoryDepot::map(const FolderRef& folder,
+                                             const store::FsmapOptions& options) {
+  if (auto ok = check_spot({folder, ""}); !ok) return pass(ok.error());
+  auto fd = folder_of(folder);
+  if (!fd) return pass(fd.error());
+  return store::walk_fsmap(fd->get(), options);
+}
+
 Result<Facts> DirectoryDepot::stat(const Spot& spot) {
   if (auto ok = check_spot(spot); !ok) return pass(ok.error());
   auto folder = folder_of(spot.folder);

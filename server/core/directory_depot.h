@@ -23,6 +23,8 @@ class DirectoryDepot final : public Depot {
   Result<Facts> stat(const Spot& spot) override;
   Result<std::unique_ptr<DepotFile>> open(const Spot& spot) override;
   Result<Space> space() override;
+  Result<store::FsmapTree> map(const FolderRef& folder,
+                               const store::FsmapOptions& options) override;
   bool exchanges() const override { return exchanges_; }
   /// As if the filesystem had no RENAME_EXCHANGE; for tests.
   void pretend_no_exchange() { exchanges_ = false; }

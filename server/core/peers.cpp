@@ -157,7 +157,8 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
 
 bool Service::Impl::session_taken(const Peer& peer, Session session) const {
   return peer.pushes.count(session) != 0 || peer.pulls.count(session) != 0 ||
-         peer.listings.count(session) != 0;
+         peer.listings.count(session) != 0 || peer.map_pages.count(session) != 0 ||
+         peer.comparing.count(session) != 0;
 }
 
 void Service::Impl::take(Peer& peer, proto::Message message) {
@@ -196,6 +197,14 @@ void Service::Impl::take(Peer& peer, proto::Message message) {
       tell_history(peer, session, body);
     } else if constexpr (std::is_same_v<T, proto::Restore>) {
       restore_for(peer, session, body);
+    } else if constexpr (std::is_same_v<T, proto::Fsmap>) {
+      tell_map(peer, session, body);
+    } else if constexpr (std::is_same_v<T, proto::FsmapHashes>) {
+      tell_hashes(peer, session, body);
+    } else if constexpr (std::is_same_v<T, proto::FsmapFile>) {
+      pull_mapped(peer, session, body);
+    } else if constexpr (std::is_same_v<T, proto::Compare>) {
+      compare(peer, session, std::move(body));
     } else if constexpr (std::is_same_v<T, proto::VersionHandshake>) {
       close(peer, Errc::bad_packet, "a second handshake");
     } else if constexpr (std::is_same_v<T, proto::ErrorMessage>) {
@@ -227,6 +236,8 @@ void Service::Impl::cancel(Peer& peer, Session session) {
     peer.pulls.erase(it);
   }
   peer.listings.erase(session);
+  peer.map_pages.erase(session);
+  peer.comparing.erase(session);
   if (peer.watching && peer.watching->session == session) peer.watching.reset();
   drop_push(peer, session);
 }

@@ -36,6 +36,7 @@ struct Step {
   std::vector<Range> holes;
   Reading reading;
   std::unique_ptr<DepotFile> opened;
+  Facts seen;
   std::vector<proto::FileSyncData> data;
   Result<> outcome;
 };
@@ -85,6 +86,14 @@ Result<> check_unmoved(DepotFile& file, const Facts& seen) {
   auto now = file.facts();
   if (!now) return pass(now.error());
   if (!untouched(*now, seen)) return fail(Errc::moved_on, "the file changed on the server");
+  return {};
+}
+
+/// Whether it is what the map lists, as far as can be seen; the client holds it to the digest.
+Result<> check_mapped(const Facts& now, const store::FsmapFile& listed) {
+  const bool same =
+      now.size == listed.size && now.ctime == listed.ctime && now.attributes.mtime == listed.mtime;
+  if (!same) return fail(Errc::moved_on, "the file changed since the map was made");
   return {};
 }
 
@@ -179,17 +188,19 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
   std::vector<Range> wanted;
   step->first = !pull->file;
   step->reading = {pull->range, pull->read_at};
+  step->seen = pull->seen;
   if (step->first) {
     step->holes_wanted = pull->request.holes;
     step->ranges = pull->ranges;
-    *spots = tree->spots(id);
+    *spots = pull->mapped ? std::vector<Spot>{pull->mapped->spot} : tree->spots(id);
   } else {
     wanted = next_parts(pull->ranges, step->reading);
   }
   pull->busy = true;
   work(
       [depot = &seams.depot, step, spots, wanted = std::move(wanted), file = pull->file,
-       seen = pull->seen]() mutable {
+       mapped = pull->mapped]() mutable {
+        Facts& seen = step->seen;
         DepotFile* reading = file.get();
         if (step->first) {
           if (!*spots || (*spots)->empty()) {
@@ -203,6 +214,12 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
           }
           step->opened = std::move(*opened);
           reading = step->opened.get();
+          if (mapped) {
+            auto now = reading->facts();
+            step->outcome = now ? check_mapped(*now, mapped->facts) : pass(now.error());
+            if (!step->outcome) return;
+            seen = std::move(*now);
+          }
           if (step->outcome = check_unmoved(*reading, seen); !step->outcome) return;
           if (step->holes_wanted) leave_out_holes(*reading, seen.size, *step);
           if (!step->ranges.empty()) step->reading.at = step->ranges.front().begin;
@@ -216,6 +233,7 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
         if (!step->outcome) return pull_failed(who, pull->session, step->outcome.error());
         if (step->first) {
           pull->file = std::move(step->opened);
+          pull->seen = std::move(step->seen);
           pull->ranges = std::move(step->ranges);
           pull->holes = std::move(step->holes);
           pull->hash = std::make_unique<proto::SessionHash>(pull->seen.size, pull->ranges);
@@ -255,11 +273,18 @@ void Service::Impl::pump_pulls(Peer& peer) {
 /// Init, or one packet of data, or the hash.  True: the session is over.  A small file goes in one
 /// breath.
 bool Service::Impl::send_step(Peer& peer, Pull& pull) {
+  if (pull.mapped && !pull.path_told) {
+    (void)peer.connection.send(pull.session, proto::FsmapPath{pull.mapped->path});
+    pull.path_told = true;
+    if (!peer.connection.can_send()) return false;
+  }
   if (!pull.announced) {
     proto::FileSyncInit init;
     init.entry = pull.request.entry;
     init.content_version = pull.request.content_version;
-    if (auto entry = tree->entry(NodeId{pull.request.entry.value})) {
+    if (pull.mapped) {
+      init.attributes = pull.seen.attributes;
+    } else if (auto entry = tree->entry(NodeId{pull.request.entry.value})) {
       init.attributes_version = entry->attributes_version;
       init.attributes = std::move(entry->attributes);
     }

@@ -52,6 +52,7 @@ void Service::disconnected(PeerId id) {
   if (peer == nullptr) return;
   while (!peer->pushes.empty()) impl_->leave_push(*peer, peer->pushes.begin()->first);
   impl_->peers.erase(id);
+  impl_->leave_maps(id);
   impl_->settle();
 }
 
@@ -85,6 +86,7 @@ Time Service::next_deadline() const {
   }
   next = std::min(next, impl_->outside_deadline());
   for (const auto& push : impl_->adrift) next = std::min(next, push->left_at + kAdriftFor);
+  for (const auto& kept : impl_->maps) next = std::min(next, kept.used + kMapKeptFor);
   return next;
 }
 
@@ -95,6 +97,7 @@ void Service::advance(Time now) {
     impl_->touch(id);
   }
   impl_->bound_adrift();
+  impl_->bound_maps();
   impl_->poll_outside();
   impl_->settle();
 }
@@ -141,6 +144,7 @@ void Service::on_deadline(std::function<void()> moved) {
 
 void Service::stop_watching() {
   impl_->stop_watching();
+  impl_->stop_maps();
 }
 
 void Service::undo(const std::string& client, WallNs since,
@@ -173,7 +177,7 @@ bool Service::Impl::idle() const {
   return std::all_of(peers.begin(), peers.end(), [](const auto& entry) {
     const Peer& peer = *entry.second;
     return peer.pushes.empty() && peer.pulls.empty() && peer.listings.empty() &&
-           peer.replies.empty();
+           peer.replies.empty() && peer.map_pages.empty() && peer.comparing.empty();
   });
 }
 
@@ -221,6 +225,7 @@ void Service::Impl::pump(Peer& peer) {
   }
   pump_watch(peer);
   pump_listings(peer);
+  pump_hashes(peer);
   pump_pulls(peer);
 }
 

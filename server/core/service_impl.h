@@ -1,5 +1,5 @@
 // Inside of Service.  One struct, a file for each noun: peers.cpp, listing.cpp, pulls.cpp,
-// pushes.cpp, batches.cpp, watching.cpp, opening.cpp.
+// pushes.cpp, batches.cpp, watching.cpp, maps.cpp, comparing.cpp, opening.cpp.
 //
 // Invariants.
 // - The store is touched on the service's thread only, but for sync(), which the executor calls.
@@ -11,6 +11,7 @@
 //   the disk, never an older disk.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -25,6 +26,7 @@
 #include "server/core/receipts.h"
 #include "server/core/service.h"
 #include "server/core/tree.h"
+#include "store/fsmap_tree.h"
 
 namespace ebb::server {
 
@@ -52,6 +54,13 @@ inline constexpr std::size_t kAnsweredMax =
 inline constexpr std::size_t kBatchMax = 1024;      // mutations of one batch
 inline constexpr std::size_t kSyncEach = 4;         // up to so many contents are synced one by one
 inline constexpr std::size_t kVersionsMax = 10000;  // of one path, told at once
+inline constexpr std::size_t kMapPagesMax = 16;     // maps on their way to one peer
+inline constexpr std::size_t kMapsKept = 8;         // maps in memory, of all peers
+inline constexpr std::uint64_t kMapFilesKept = 4u
+                                               << 20;  // files in them; a larger map stands alone
+inline constexpr Duration kMapKeptFor = std::chrono::minutes(10);  // since it was last asked for
+inline constexpr std::size_t kCompareAhead = 4;   // folders being read for one comparison
+inline constexpr std::size_t kComparingMax = 16;  // comparisons of a peer
 inline constexpr std::uint64_t kFileMax = std::uint64_t{1} << 62;
 // Pushes whose connection broke, staged in part, until the client comes again.
 inline constexpr std::size_t kAdriftMax = 64;
@@ -128,8 +137,47 @@ struct LookedAt {
   State state = State::unknown;
 };
 
+/// A map as it was at some moment.
+struct KeptMap {
+  NodeId folder;
+  std::string path;  // the folder's, when it was walked
+  std::shared_ptr<const store::FsmapIndex> map;
+  Time used{};
+};
+
+/// A walk of the disk that is under way, and who waits for its map.
+struct Mapping {
+  using Waiting = std::vector<std::pair<PeerId, Session>>;
+  Waiting waiting;
+  Waiting next;  // came after it had begun: it may have passed what they want to see
+  std::shared_ptr<std::atomic<bool>> stop;
+};
+
+struct MapPages {
+  Session session = 0;
+  std::shared_ptr<const store::FsmapIndex> map;
+  std::uint64_t next = 0;
+};
+
+/// A file of a map, by its path from the root.
+struct MappedFile {
+  std::string path;  // as the map has it
+  Spot spot;
+  store::FsmapFile facts;
+};
+
+struct Comparing {
+  Session session = 0;
+  std::vector<proto::FolderSummary> folders;
+  std::vector<bool> different;
+  std::size_t next = 0;
+  std::size_t under_way = 0;
+};
+
 struct Pull {
   Session session = 0;
+  std::shared_ptr<const MappedFile> mapped;  // else the entry of `request`
+  bool path_told = false;
   proto::Pull request;
   std::shared_ptr<DepotFile> file;
   Facts seen;
@@ -190,6 +238,8 @@ struct Peer {
   bool held = false;                 // input was refused at the last look
   std::map<Session, std::shared_ptr<Pull>> pulls;
   std::map<Session, std::shared_ptr<Listing>> listings;
+  std::map<Session, MapPages> map_pages;
+  std::map<Session, std::shared_ptr<Comparing>> comparing;
   std::optional<Watching> watching;
 };
 
@@ -270,6 +320,23 @@ struct Service::Impl {
   void read_step(PeerId peer, const std::shared_ptr<Pull>& pull);
   bool send_step(Peer& peer, Pull& pull);
   void pull_failed(PeerId peer, Session session, const Error& error);
+
+  // ---- maps.cpp
+  void tell_map(Peer& peer, Session session, const proto::Fsmap& request);
+  void walk(NodeId folder, DigestKind kind);
+  void walked(NodeId folder, DigestKind kind, Result<KeptMap> made);
+  void tell_hashes(Peer& peer, Session session, const proto::FsmapHashes& request);
+  void pump_hashes(Peer& peer);
+  void pull_mapped(Peer& peer, Session session, const proto::FsmapFile& request);
+  const KeptMap* kept_map(const proto::FsmapOf& of, const Digest& summary);
+  void bound_maps();
+  void leave_maps(PeerId peer);
+  void stop_maps();
+
+  // ---- comparing.cpp
+  void compare(Peer& peer, Session session, proto::Compare request);
+  void compare_more(PeerId peer, const std::shared_ptr<Comparing>& comparing);
+  Result<Digest> names_summary(NodeId folder) const;
 
   // ---- pushes.cpp
   void push(Peer& peer, Session session, proto::FileSyncInit init);
@@ -413,6 +480,10 @@ struct Service::Impl {
   bool unwatched = false;  // the kernel does not watch all
   Time scanned_at{};
   std::function<void()> deadline_moved;
+
+  // Maps.
+  std::map<std::pair<NodeId, DigestKind>, Mapping> mappings;
+  std::vector<KeptMap> maps;
 
   // Folders being read.
   struct Reading {

@@ -70,6 +70,8 @@ class FakeDepot final : public server::Depot {
   Result<server::Facts> stat(const server::Spot& spot) override;
   Result<std::unique_ptr<server::DepotFile>> open(const server::Spot& spot) override;
   Result<server::Space> space() override { return space_; }
+  Result<store::FsmapTree> map(const server::FolderRef& folder,
+                               const store::FsmapOptions& options) override;
   bool exchanges() const override { return exchanges_; }
   Result<std::unique_ptr<server::StagedFile>> stage_file(std::uint64_t number) override;
   Result<server::Facts> stage_folder(std::uint64_t number, std::uint8_t bits,

@@ -249,6 +249,43 @@ inline void randomize(RandomBits& r, RestoreResponse& m) {
   m = {random_id<EntryId>(r), random_id<Version>(r), random_id<Seq>(r)};
 }
 
+inline Digest random_digest(RandomBits& r) {
+  Digest out;
+  for (auto& b : out) b = static_cast<std::uint8_t>(r());
+  return out;
+}
+inline FsmapOf random_map(RandomBits& r) {
+  return {static_cast<DigestKind>(1 + r() % 2), random_id<EntryId>(r)};
+}
+inline void randomize(RandomBits& r, Fsmap& m) {
+  m = {random_map(r)};
+}
+inline void randomize(RandomBits& r, FsmapResponse& m) {
+  m = {random_digest(r), r(), r()};
+}
+inline void randomize(RandomBits& r, FsmapHashes& m) {
+  m = {random_map(r), random_digest(r), random_number(r)};
+}
+inline void randomize(RandomBits& r, FsmapHashesPage& m) {
+  m = {r() % 2 == 0, random_number(r), {}};
+  for (auto count = r() % 4; count > 0; --count) m.digests.push_back(random_digest(r));
+}
+inline void randomize(RandomBits& r, FsmapFile& m) {
+  m = {random_map(r), random_digest(r), random_number(r), random_size(r)};
+}
+inline void randomize(RandomBits& r, FsmapPath& m) {
+  m.path = random_name(r) + "/" + random_name(r);
+}
+inline void randomize(RandomBits& r, Compare& m) {
+  for (auto count = r() % 4; count > 0; --count) {
+    m.folders.push_back({random_id<EntryId>(r), random_digest(r)});
+  }
+}
+inline void randomize(RandomBits& r, CompareResponse& m) {
+  m.sequence = random_id<Seq>(r);
+  for (auto count = r() % 4; count > 0; --count) m.different.push_back(random_id<EntryId>(r));
+}
+
 /// The variant's alternative `index` with random fields.
 template <std::size_t I = 0>
 Body random_body(RandomBits& random, std::size_t index) {

@@ -10,7 +10,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", SOURCE / "build/dev/bin"))
-COMMANDS = ("mount", "status", "wait", "sync", "free", "pin", "unpin", "history", "restore", "fsmap", "check")
+COMMANDS = ("mount", "status", "wait", "sync", "free", "pin", "unpin", "history", "restore", "fsmap", "patch", "check")
 
 
 def page(name):
@@ -56,7 +56,7 @@ class Help(unittest.TestCase):
                     self.assertIn(option, text, command)
 
     def test_every_word_of_fsmap_and_its_options_are_in_the_page(self):
-        section = page("ebb.1").split(".It Cm fsmap\n")[1].split("\n.It Cm check\n")[0].replace("Fl -", "--").replace("Fl ", "-")
+        section = page("ebb.1").split(".It Cm fsmap\n")[1].split("\n.It Cm patch\n")[0].replace("Fl -", "--").replace("Fl ", "-")
         words = re.findall(r"^  ([a-z]+) ", help_of("fsmap").split("Subcommands:")[1], re.MULTILINE)
         self.assertEqual({"dump", "minify", "summary", "diff", "publish"}, set(words))
         for word in words:
