@@ -54,6 +54,7 @@ void Client::link_received(ByteView bytes) {
   impl_->watching.remember();
   impl_->stats.pump();
   impl_->listings.pump();
+  impl_->comparing.pump();
   impl_->pulls.pump(section.lock());
   impl_->pushes.pump(section.lock());
 }
@@ -67,6 +68,7 @@ Bytes Client::next_output() {
   Section section(*impl_);
   impl_->stats.pump();
   impl_->listings.pump();
+  impl_->comparing.pump();
   impl_->pulls.pump(section.lock());
   impl_->pushes.pump(section.lock());
   impl_->effects.wake = false;  // whoever asks for output is the one who would be woken

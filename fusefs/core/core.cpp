@@ -13,6 +13,7 @@ Core::Core(ClientSeams client_seams, ClientOptions client_options)
       link(*this),
       watching(*this),
       listings(*this),
+      comparing(*this),
       stats(*this),
       kept_versions(*this),
       pulls(*this),

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fusefs/core/client.h"
+#include "fusefs/core/comparing.h"
 #include "fusefs/core/contents.h"
 #include "fusefs/core/errno.h"
 #include "fusefs/core/garbage.h"
@@ -87,6 +88,7 @@ struct Core {
   Link link;
   Watching watching;
   Listings listings;
+  Comparing comparing;
   Stats stats;
   KeptVersions kept_versions;
   Pulls pulls;

@@ -122,6 +122,7 @@ void Link::down(const Error& why) {
   connect_at_ = stopped_ ? kNever : core_.now() + backoff();
   core_.watching.lost();
   core_.listings.lost();
+  core_.comparing.lost();
   core_.stats.lost();
   core_.kept_versions.lost();
   core_.pulls.lost();

@@ -353,6 +353,15 @@ Result<> Tree::entry_from_server(const proto::Entry& entry) {
   return impl_->change([&](Edit& edit) { fusefs::entry_from_server(edit, entry); });
 }
 
+std::vector<NodeId> Tree::listed_folders() const {
+  return fusefs::listed_folders(impl_->core.store());
+}
+
+Result<proto::FolderSummary> Tree::folder_summary(NodeId folder) const {
+  return impl_->read(
+      [&](const store::Store& store) { return fusefs::folder_summary(store, folder); });
+}
+
 Result<> Tree::forget_listings() {
   return impl_->change([](Edit& edit) { fusefs::forget_listings(edit); });
 }

@@ -184,6 +184,10 @@ class Tree {
   Result<> changed_by_server(const proto::Change& change);
   /// A fresh word on one entry (Stat, or the attributes of a pull).
   Result<> entry_from_server(const proto::Entry& entry);
+  /// Folders whose names are known, for a comparison with the server.
+  std::vector<NodeId> listed_folders() const;
+  /// What is known of the server's names in it, as ebb-protocol(7), "Comparing", has it.
+  Result<proto::FolderSummary> folder_summary(NodeId folder) const;
   /// Nothing is believed of the server's side any more but what is compared: every folder is listed anew.
   Result<> forget_listings();
   /// The server has another past of this tree than the one we know: nothing that was known of it counts.  What is

@@ -304,6 +304,8 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
 void changed_by_server(Edit& edit, const proto::Change& change);
 void entry_from_server(Edit& edit, const proto::Entry& entry);
 void forget_listings(Edit& edit);
+std::vector<NodeId> listed_folders(const store::Store& store);
+proto::FolderSummary folder_summary(const store::Store& store, NodeId folder);
 void begin_anew(Edit& edit);
 /// The server's side of the node is gone altogether.
 void vanish(Edit& edit, NodeId id);

@@ -26,6 +26,7 @@ void Watching::begin(bool continues) {
   // No listing has the root itself.
   if (!continues) core_.stats.want(kRootNode);
   caught_up_ = false;
+  continues_ = continues;
   epoch_ = known;
   sequence_ = core_.settings.sequence();
   session_ = core_.link.open_session([this](Lock&, const proto::Body& body) { heard(body); });
@@ -53,7 +54,9 @@ void Watching::heard(const proto::Body& body) {
   if (begun == nullptr) return;
   const bool first_time = !core_.settings.epoch();
   if (!begun->complete && !first_time) {
-    forget_listings();
+    continues_ ? core_.comparing.begin() : forget_listings();
+  } else {
+    core_.comparing.pump();
   }
   epoch_ = begun->epoch;
   if (!begun->complete || sequence_ < begun->sequence) sequence_ = begun->sequence;
@@ -67,6 +70,7 @@ void Watching::begin_anew() {
   log_warn(
       "the server has another past of this tree: everything is compared, what differs is kept "
       "twice");
+  core_.comparing.drop();
   core_.pushes.begin_anew();
   if (auto done = core_.tree->begin_anew(); !done) {
     log_error("what was known of the server is not forgotten: {}", done.error().message());
@@ -170,7 +174,7 @@ void Watching::again_after(EntryId folder, Seq sequence) {
 }
 
 void Watching::remember() {
-  if (!epoch_ || session_ == 0) return;
+  if (!epoch_ || session_ == 0 || core_.comparing.under_way()) return;
   // Not past a change that is held back: it is told again after a crash.
   Seq seen = sequence_;
   for (const auto& [operation, changes] : held_) {

@@ -55,6 +55,7 @@ class Watching {
   Core& core_;
   std::uint32_t session_ = 0;
   bool caught_up_ = false;
+  bool continues_ = false;  // the server has the past that we know
   bool heard_since_barrier_ = false;
   Epoch epoch_;
   Seq sequence_;

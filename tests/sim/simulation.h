@@ -23,9 +23,18 @@ inline std::string content_of(std::uint64_t token, std::size_t size) {
 class Simulation {
  public:
   Simulation(std::uint64_t seed, bool trace)
-      : trace_(trace), power_(seed % 3 == 0), alone_(seed % 5 == 1), world_(seed, kClients) {}
+      : trace_(trace),
+        power_(seed % 3 == 0),
+        alone_(seed % 5 == 1),
+        short_log_(seed % 7 == 2),
+        world_(seed, kClients) {}
 
   void run() {
+    if (short_log_) {
+      world_.changes_max = 4;
+      world_.end_server();
+      ASSERT_TRUE(world_.start_server());
+    }
     world_.depot.make_folder("d");
     world_.depot.write("d/x", made(content_of(1, 300)));
     world_.depot.write("y", made(content_of(2, 200'000)));
@@ -382,7 +391,8 @@ class Simulation {
 
   bool trace_;
   bool power_;
-  bool alone_;  // only one user works: nothing can be in conflict
+  bool alone_;      // only one user works: nothing can be in conflict
+  bool short_log_;  // the server forgets its changes at once: who was away compares
   Hands world_;
   Counts counts_;
   std::uint64_t tokens_ = 10;

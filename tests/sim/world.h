@@ -92,6 +92,7 @@ class World {
   bool start_server() {
     server::ServiceOptions options;
     options.state_folder = "/ebbd";
+    options.changes_max = changes_max;
     auto opened = server::Service::open({clock, server_io, depot, executor, *server_random},
                                         std::move(options));
     if (!opened) return false;
@@ -229,6 +230,8 @@ class World {
   /// Bytes are up to so long on their way.
   Duration delay_max{};
   std::uint64_t cuts = 0;
+  /// Of the server's log, from its next start on.
+  std::uint64_t changes_max = 1'000'000;
   int quiet_for = 0;
   std::string last_error;
 

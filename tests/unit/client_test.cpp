@@ -56,6 +56,35 @@ TEST_F(ClientTest, AListingForTheFirstTimeTellsTheKernelOfNoName) {
   EXPECT_GT(world.machine().kernel.told_of_names, 0u);
 }
 
+TEST_F(ClientTest, AfterALongAbsenceOnlyWhatDiffersIsListedAgain) {
+  world.changes_max = 10;
+  world.end_server();
+  ASSERT_TRUE(world.start_server());
+  for (int i = 0; i < 400; ++i) {
+    const auto folder = "many/" + std::to_string(i % 20);
+    world.depot.make_folder("many");
+    world.depot.make_folder(folder);
+    world.depot.write(folder + "/" + std::to_string(i), "x");
+  }
+  world.pass(std::chrono::seconds(5));
+  const auto before = world.tree(0);
+  ASSERT_EQ(before.size(), 424u);
+  world.plug(0, false);
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(world.write(1, "docs/" + std::to_string(i), "new"));
+  ASSERT_TRUE(world.unlink(1, "docs/a"));
+  ASSERT_TRUE(world.write(1, "many/7/7", "other"));
+  world.pass(std::chrono::seconds(20));
+  world.plug(0, true);
+  world.pass(std::chrono::seconds(20));
+  for (const auto& peer : world.service->status().peers) {
+    if (peer.name != "host0") continue;
+    EXPECT_LT(peer.bytes_out, 12'000u);
+  }
+  EXPECT_EQ(world.tree(0).size(), before.size() + 29);
+  EXPECT_EQ(world.read(0, "many/7/7").value_or("?"), "other");
+  EXPECT_FALSE(world.read(0, "docs/a"));
+}
+
 TEST_F(ClientTest, ReadsWhatTheServerHasAndBecomesSync) {
   EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
   EXPECT_EQ(world.attribute(0, "docs/a", "status"), "sync");
