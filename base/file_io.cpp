@@ -137,9 +137,11 @@ class SystemFile final : public File {
       unmap();
       return mapping_;
     }
-    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+    // A mapping that grows keeps the pages that it has at hand.
+    void* at = mapping_.empty()
+                   ? ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0)
+                   : ::mremap(mapping_.data(), mapping_.size(), size, MREMAP_MAYMOVE);
     if (at == MAP_FAILED) return fail_errno(errno, path_);
-    unmap();
     mapping_ = {static_cast<std::byte*>(at), static_cast<std::size_t>(size)};
     return mapping_;
   }

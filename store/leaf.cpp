@@ -82,6 +82,13 @@ bool sound(const LeafPage& page) {
   return sum == kPageSize - bottom;
 }
 
+bool copy_front(const LeafPage& page, LeafPage& out) {
+  const std::size_t end = slots_end(page.head.count);
+  if (end > page.head.bottom || page.head.bottom > kPageSize) return false;
+  std::memcpy(&out, &page, end);
+  return true;
+}
+
 Key key_at(const LeafPage& page, std::size_t index) {
   CellHead head;
   std::memcpy(&head, bytes(page) + page.slots[index], sizeof head);
@@ -144,9 +151,9 @@ void insert(LeafPage& page, std::size_t index, Key key, const Cell& cell) {
   page.head.bottom = static_cast<std::uint16_t>(at);
 }
 
-void erase(LeafPage& page, std::size_t index) {
+void erase(LeafPage& page, std::size_t index, std::uint8_t size) {
   const std::size_t count = page.head.count;
-  page.head.loose = static_cast<std::uint16_t>(page.head.loose + whole_size(page, index));
+  page.head.loose = static_cast<std::uint16_t>(page.head.loose + sizeof(CellHead) + size);
   std::memmove(page.slots + index, page.slots + index + 1,
                (count - index - 1) * sizeof page.slots[0]);
   page.head.count = static_cast<std::uint16_t>(count - 1);

@@ -76,6 +76,9 @@ void probe(const LeafPage& page, Key key, const Bounds& bounds, Probe& out);
 
 /// Slots and cells are in the page, and their sizes add up.
 bool sound(const LeafPage& page);
+/// The head and the slots of a page, which is what insert() and erase() need: the cells are not
+/// copied.  False where they do not fit below the cells.
+bool copy_front(const LeafPage& page, LeafPage& out);
 
 Key key_at(const LeafPage& page, std::size_t index);
 Cell cell_at(const LeafPage& page, std::size_t index);
@@ -88,7 +91,8 @@ bool fits(const LeafPage& page, std::uint8_t size, bool squeezed);
 void squeeze(LeafPage& page);
 /// It fits.
 void insert(LeafPage& page, std::size_t index, Key key, const Cell& cell);
-void erase(LeafPage& page, std::size_t index);
+/// The cell there has a payload of `size`.
+void erase(LeafPage& page, std::size_t index, std::uint8_t size);
 /// How many cells stay when the page is halved.
 std::size_t half(const LeafPage& page);
 /// Moves the cells from `keep` on to an empty page.

@@ -53,7 +53,10 @@ Result<> Pages::open() {
     auto size = mapped.file->size();
     if (!size) return pass(size.error());
     mapped.capacity = *size / kPageSize;
-    if (mapped.capacity == 0) return fail(Errc::corrupt, mapped.path + " is cut short");
+    const auto least = i == static_cast<int>(FileNo::super) ? kSuperPages : 1;
+    if (mapped.capacity < least) {
+      return fail(Errc::corrupt, fmt::format("{} at {} is cut short", mapped.path, *size));
+    }
     auto mapping = mapped.file->map(mapped.capacity * kPageSize);
     if (!mapping) return pass(mapping.error());
     mapped.mapping = *mapping;

@@ -168,7 +168,7 @@ class Rebuild {
   Result<> reach_sequence() {
     const auto last = old_.sequence();
     Transaction t(fresh_);
-    while (fresh_.sequence() < last) (void)t.next_sequence();
+    for (auto given = fresh_.sequence(); given < last; ++given) (void)t.next_sequence();
     return t.commit();
   }
 

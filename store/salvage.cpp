@@ -88,8 +88,9 @@ void Salvage::replay() {
 std::uint64_t Salvage::sequence() {
   Live live;
   auto record = pages_.get<LiveRecord>(FileNo::super, kLivePage * kPageSize);
-  if (record && unpack(*record, live)) return live.sequence;
-  constexpr std::uint64_t kPlausible = std::uint64_t{1} << 28;  // beyond: a damaged number
+  constexpr std::uint64_t kSumPlausible = std::uint64_t{1} << 30;  // beyond: damaged, sum and all
+  constexpr std::uint64_t kPlausible = std::uint64_t{1} << 28;     // beyond: a damaged number
+  if (record && unpack(*record, live) && live.sequence < kSumPlausible) return live.sequence;
   std::uint64_t highest = 0;
   const auto see = [&](std::uint64_t number) {
     if (number < kPlausible) highest = std::max(highest, number);

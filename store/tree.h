@@ -74,6 +74,7 @@ class Tree {
   Descent walk_down(Key key, Path& path, leaf::Probe& probe) const;
   Descent take_child(const InnerPage& page, Key key, Path& path) const;
   Result<LeafPage> leaf_page(std::uint64_t page) const;
+  Result<> leaf_front(std::uint64_t page, LeafPage& front) const;
   Result<InnerPage> inner_page(std::uint64_t page) const;
 
   Result<std::uint64_t> take_page();
@@ -83,6 +84,7 @@ class Tree {
   Result<> write_slots(std::uint64_t page, const LeafPage& leaf, std::size_t from);
 
   Result<> insert_in_leaf(const Path& path, const leaf::Probe& probe, Key key, const Cell& cell);
+  Result<> insert_in_full_leaf(Path path, const leaf::Probe& probe, Key key, const Cell& cell);
   Result<> split_leaf(Path& path, LeafPage& left, const leaf::Probe& probe, Key key,
                       const Cell& cell);
   Result<> insert_child(Path& path, Key key, std::uint64_t child, std::uint8_t level);

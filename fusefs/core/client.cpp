@@ -26,9 +26,9 @@ Client::~Client() {
     impl_->garbage.collect(section.lock(), true);
     impl_->effects.wake = false;
   }
-  if (auto synced = impl_->store->sync(); !synced) {
-    log_warn("the store is not on disk: {}", synced.error().message());
-  }
+  auto kept = impl_->store->sync();
+  if (kept) kept = impl_->store->checkpoint();  // so that the next opening has nothing to redo
+  if (!kept) log_warn("the store is not on disk: {}", kept.error().message());
 }
 
 bool Client::needs_server() const {

@@ -70,11 +70,13 @@ class ClientKilled(harness.MountCase):
         try:
             # How far it shall get is chance; a moment later, also inside an operation, it is over.
             goal = before + chance.randrange(1, 120)
-            until(lambda: self.done(manifest) >= goal or writer.poll() is not None, "the writer gets on", 60)
+            until(lambda: self.done(manifest) >= goal or writer.poll() is not None, "the writer gets on", 240)
             self.assertIsNone(writer.poll(), "the writer is stopped by the kill alone")
             threading.Event().wait(chance.random() * 0.05)
-            mount.kill9()
-            until(lambda: writer.poll() is not None, "the writer notices")
+            mount.daemon.kill9()
+            # Only then is the mountpoint freed: what it lies on would take the writer's files.
+            until(lambda: writer.poll() is not None, "the writer notices", 240)
+            mount.detach()
         finally:
             writer.kill()
             writer.wait()
