@@ -14,7 +14,7 @@ namespace {
 
 // A file grows by a part of its size within these bounds: few calls, and little that is not used.
 constexpr std::uint64_t kGrowthPart = 32;
-constexpr std::uint64_t kGrowthMin = 16;
+constexpr std::uint64_t kGrowthMin = 4;
 constexpr std::uint64_t kGrowthMax = (64u << 20) / kPageSize;
 // A large transaction's buffers are given back.
 constexpr std::size_t kBufferKept = 1u << 20;
