@@ -404,11 +404,14 @@ class Kills(PatchCase):
         old = contents(local)
         serving = self.serve(root)
         options = ["--keep"] if source.random() < 0.5 else []
+        began = time.monotonic()  # how long a whole one takes: the moments lie within that
+        self.patch(serving, self.write(f"whole{seed}", []))
+        took = time.monotonic() - began
         for _ in range(6):
             counts["patches"] += 1
             run = subprocess.Popen([EBB, "patch", serving, local, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment)
             try:
-                _, said = run.communicate(timeout=source.random() ** 2 * 0.4)
+                _, said = run.communicate(timeout=source.random() * 1.1 * took)
             except subprocess.TimeoutExpired:
                 run.send_signal(signal.SIGKILL)
                 _, said = run.communicate()
@@ -442,7 +445,7 @@ def many_rounds(arguments):
         for _, why in result.failures + result.errors:
             print(f"seed {seed}:\n{why}")
             counts["failed"] += 1
-    print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
+        print(f"seed {seed}:", ", ".join(f"{count} {what}" for what, count in sorted(counts.items())), flush=True)
     return 1 if counts["failed"] else 0
 
 
