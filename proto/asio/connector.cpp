@@ -22,6 +22,7 @@ struct Connector::State : std::enable_shared_from_this<State> {
   void try_next();
   void connected();
   void shaken(const asio::error_code& error);
+  void refuse_key();
   void end(Result<std::unique_ptr<Stream>> result);
   void shut();
 
@@ -34,6 +35,7 @@ struct Connector::State : std::enable_shared_from_this<State> {
   asio::steady_timer timer;
   std::deque<Endpoint> endpoints;
   Error last;  // why the former one failed
+  const std::shared_ptr<bool> other_key = std::make_shared<bool>(false);  // was shown
   bool over = false;
 };
 
@@ -96,6 +98,13 @@ void Connector::State::connected() {
   }
   prepare(socket);
   tls = std::make_unique<TlsStream>(std::move(socket), options.key->context());
+  // As soon as the server has shown its key, before it is shown ours.
+  tls->set_verify_callback(
+      [expected = options.server, other = other_key](bool, asio::ssl::verify_context& shown) {
+        const auto print = fingerprint_shown(shown);
+        *other = *other || !print || *print != expected;
+        return !*other;
+      });
   tls->async_handshake(TlsStream::client,
                        [self = shared_from_this()](const asio::error_code& error) {
                          if (!self->over) self->shaken(error);
@@ -103,21 +112,23 @@ void Connector::State::connected() {
 }
 
 void Connector::State::shaken(const asio::error_code& error) {
+  if (*other_key) return refuse_key();
   if (error) {
     return end(fail_errno(EPROTO, to_text(address) + ": no TLS with it (" + error.message() +
                                       "); a server with --insecure is mounted with -o insecure"));
   }
   const auto shown = peer_fingerprint(*tls);
   if (!shown) return end(pass(shown.error()));
-  if (*shown != options.server) {
-    return end(
-        fail_errno(EKEYREJECTED,
-                   to_text(address) +
-                       ": the server shows another key than the one that was enrolled with; either "
-                       "it was set up anew, then ask its owner for a new invitation, or somebody "
-                       "stands in between"));
-  }
+  if (*shown != options.server) return refuse_key();
   end(std::make_unique<Stream>(std::move(tls)));
+}
+
+void Connector::State::refuse_key() {
+  end(fail_errno(EKEYREJECTED,
+                 to_text(address) +
+                     ": the server shows another key than the one that was enrolled with; either "
+                     "it was set up anew, then ask its owner for a new invitation, or somebody "
+                     "stands in between"));
 }
 
 void Connector::State::end(Result<std::unique_ptr<Stream>> result) {

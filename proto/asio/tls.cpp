@@ -149,6 +149,12 @@ Result<std::shared_ptr<TlsKey>> TlsKey::load_or_make(const std::string& path) {
   return key;
 }
 
+Result<Fingerprint> fingerprint_shown(asio::ssl::verify_context& context) {
+  const X509* shown = X509_STORE_CTX_get0_cert(context.native_handle());
+  if (shown == nullptr) return fail_errno(EPROTO, "the other side has shown no key");
+  return fingerprint_of(shown);
+}
+
 Result<Fingerprint> peer_fingerprint(TlsStream& stream) {
   const Certificate shown(SSL_get1_peer_certificate(stream.native_handle()));
   if (!shown) return fail_errno(EPROTO, "the other side has shown no key");

@@ -41,6 +41,8 @@ class TlsKey {
   Fingerprint fingerprint_{};
 };
 
+/// Whose key the other side claims to have, while certificates are looked at.
+Result<Fingerprint> fingerprint_shown(asio::ssl::verify_context& context);
 /// Whose key the other side has proved to have; after the handshake.
 Result<Fingerprint> peer_fingerprint(TlsStream& stream);
 

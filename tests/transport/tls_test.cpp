@@ -61,6 +61,26 @@ TEST_F(Tls, AServerWithAnotherKeyIsRefusedWithWhatItMeans) {
   EXPECT_NE(stream.error().message().find("another key"), std::string::npos);
 }
 
+TEST_F(Tls, AServerWithAnotherKeyIsNotShownOurs) {
+  asio::ip::tcp::acceptor door(io, {asio::ip::address_v4::loopback(), 0});
+  std::unique_ptr<TlsStream> server;
+  std::optional<asio::error_code> ended;
+  door.async_accept([&](const asio::error_code& error, asio::ip::tcp::socket socket) {
+    ASSERT_FALSE(error);
+    server = std::make_unique<TlsStream>(Socket(std::move(socket)), a_key("in between")->context());
+    server->async_handshake(TlsStream::server, [&](const asio::error_code& e) { ended = e; });
+  });
+  std::optional<Result<std::unique_ptr<Stream>>> result;
+  Connector connector(io, loopback(door.local_endpoint().port()),
+                      {.key = a_key("client"), .server = a_key("server")->fingerprint()},
+                      [&](Result<std::unique_ptr<Stream>> r) { result = std::move(r); });
+  ASSERT_TRUE(run_until(io, [&] { return result && ended; }));
+  ASSERT_FALSE(*result);
+  EXPECT_TRUE(is_errno(result->error(), EKEYREJECTED)) << result->error().message();
+  EXPECT_TRUE(*ended);
+  EXPECT_FALSE(peer_fingerprint(*server)) << "the client has shown who it is";
+}
+
 TEST_F(Tls, WhoSpeaksInTheClearIsCutAndTheNextOneIsServed) {
   const int raw = raw_connect(listener->address());
   const std::string plain(100, 'p');
