@@ -152,6 +152,7 @@ TEST_F(LandingRace, nothing_goes_through_a_symlink_swapped_in) {
   write(outside + "/victim", "not ours");
   fs::create_directory(root + "/folder");
   write(root + "/folder/victim", "ours");
+  write(root + "/mine", "mine");
   fs::create_symlink(outside, root + "/trap");
   other = std::thread([&] {
     while (!enough) {
@@ -161,7 +162,13 @@ TEST_F(LandingRace, nothing_goes_through_a_symlink_swapped_in) {
     }
   });
   const FolderRef folder{"folder", {}};
-  const Spot victim{folder, "victim"};
+  const Spot victim{folder, "victim"}, mine{{"", {}}, "mine"}, moved{{"", {}}, "moved"};
+  // What has gone away comes back in the end, when the folder is one.
+  const auto insist = [](const auto& step) {
+    bool done = step();
+    for (int again = 0; !done && again < 100'000; ++again) done = step();
+    EXPECT_TRUE(done);
+  };
   proto::Attributes attributes;
   attributes.mode = 0777;
   std::uint64_t done = 0;
@@ -184,6 +191,22 @@ TEST_F(LandingRace, nothing_goes_through_a_symlink_swapped_in) {
       auto landed = depot->land_over(i, victim, *now, i);
       landed ? ++done : 0;
       if (!landed) (void)depot->unstage(i);
+    }
+    const Spot linked{folder, "linked"};
+    if (depot->link(victim, seen->identity, linked)) {
+      insist([&] {
+        auto there = depot->stat(linked);
+        return there && depot->remove(linked, *there, i | (1u << 29)).has_value();
+      });
+    }
+    const auto now = depot->stat(victim);
+    if (now && depot->rename(victim, now->identity, moved)) {
+      insist([&] { return depot->rename(moved, now->identity, victim).has_value(); });
+    }
+    const auto ours = depot->stat(mine);
+    if (now && ours && depot->exchange(victim, now->identity, mine, ours->identity)) {
+      insist(
+          [&] { return depot->exchange(victim, ours->identity, mine, now->identity).has_value(); });
     }
     const Spot fresh{folder, "fresh"};
     ASSERT_TRUE(stage(i | (1u << 30), "new"));
