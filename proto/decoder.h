@@ -66,6 +66,8 @@ class Decoder {
     check(raw.size() <= max, what);
     if (raw.size() <= max) value.assign(raw.begin(), raw.end());
   }
+  /// Before fields that a later version has added at the end: an older peer ends here.
+  bool more() const { return in_.left() != 0; }
   /// `least` is the smallest size of an element on the wire: a count that cannot be true allocates
   /// nothing.
   template <class T, class Each>

@@ -54,6 +54,8 @@ class Encoder {
     check(value.size() <= max, what);
     out_.long_bytes(value);
   }
+  /// Before fields that a later version has added at the end.
+  bool more() const { return true; }
   /// `each` is called with every element.
   template <class T, class Each>
   void list(const std::vector<T>& values, std::size_t /*least*/, std::size_t max,

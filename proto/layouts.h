@@ -24,6 +24,12 @@ void name(V& v, Seen<V, std::string>& text) {
 }
 
 template <class V>
+void path(V& v, Seen<V, std::string>& text) {
+  v.text(text, kPathMax, "a path");
+  v.check(valid_path(text), "a path");
+}
+
+template <class V>
 void ranges(V& v, Seen<V, std::vector<Range>>& list) {
   std::uint64_t end = 0;
   v.list(list, 16, kRangesMax, "the number of ranges", [&end](V& in, Seen<V, Range>& range) {
@@ -132,6 +138,9 @@ void fields(V& v, Seen<V, VersionHandshake>& m) {
   v.id(m.epoch);
   v.id(m.sequence);
   v.bytes(m.proof, kProofMax, "the proof");
+  if (!v.more()) return;
+  path(v, m.subtree);
+  v.check(m.subtree.size() <= kSubtreeMax, "a subtree");
 }
 
 template <class V>
@@ -327,22 +336,6 @@ void fields(V& v, Seen<V, StatFsResponse>& m) {
 }
 
 // ---- history
-
-/// Names with slashes between them, or nothing.
-inline bool valid_path(std::string_view path) {
-  for (std::size_t at = 0; !path.empty() && at <= path.size();) {
-    const auto end = std::min(path.find('/', at), path.size());
-    if (!valid_name(path.substr(at, end - at))) return false;
-    at = end + 1;
-  }
-  return true;
-}
-
-template <class V>
-void path(V& v, Seen<V, std::string>& text) {
-  v.text(text, kPathMax, "a path");
-  v.check(valid_path(text), "a path");
-}
 
 template <class V>
 void fields(V& v, Seen<V, History>& m) {

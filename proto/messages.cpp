@@ -1,5 +1,7 @@
 #include "proto/messages.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "proto/decoder.h"
 #include "proto/encoder.h"
@@ -66,6 +68,15 @@ Result<Body> decode(Type type, ByteView bytes) {
 bool valid_name(std::string_view name) {
   if (name.empty() || name.size() > kNameMax || name == "." || name == "..") return false;
   return name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+bool valid_path(std::string_view path) {
+  for (std::size_t at = 0; !path.empty() && at <= path.size();) {
+    const auto end = std::min(path.find('/', at), path.size());
+    if (!valid_name(path.substr(at, end - at))) return false;
+    at = end + 1;
+  }
+  return true;
 }
 
 std::size_t encoded_size(const NamedEntry& entry) {

@@ -29,6 +29,7 @@ inline constexpr std::size_t kPathMax = 32767;     // names with slashes between
 inline constexpr std::size_t kSentenceMax = 1024;  // longer ones are cut when sent
 inline constexpr std::size_t kClientNameMax = 64;
 inline constexpr std::size_t kProofMax = 1024;
+inline constexpr std::size_t kSubtreeMax = 2048;      // of a handshake, which is one packet
 inline constexpr std::uint64_t kSizeMax = INT64_MAX;  // sizes, and the ends of ranges and data
 inline constexpr std::uint64_t kClientIdEnd = std::uint64_t{1} << 56;
 
@@ -83,6 +84,11 @@ struct Operation {
 
 // ---- connection
 
+/// Bits of what both sides have to know before it is used; they are agreed on in the handshake.
+enum Capability : std::uint64_t {
+  kSubtrees = 1u << 8,  // the handshake's subtree counts
+};
+
 /// Client -> server, first packet of a connection.
 struct VersionHandshake {
   static constexpr Type type = Type::version_handshake;
@@ -97,7 +103,8 @@ struct VersionHandshake {
   TreeId tree{};              // the one known from before, or none
   Epoch epoch{};              // what the client has seen of it
   Seq sequence{};
-  Bytes proof{};  // authentication; empty on Unix sockets and with --insecure
+  Bytes proof{};          // authentication; empty on Unix sockets and with --insecure
+  std::string subtree{};  // the folder that is to be the root, from the root that the client has
   friend bool operator==(const VersionHandshake&, const VersionHandshake&) = default;
 };
 
@@ -504,6 +511,8 @@ Result<Body> decode(Type type, ByteView bytes);
 
 /// 1 to 255 bytes without '/' and NUL, not "." or "..".
 bool valid_name(std::string_view name);
+/// Names with slashes between them, or nothing.
+bool valid_path(std::string_view path);
 /// What an entry adds to a ListPage: who makes pages ends one before it passes kListPageBytes.
 std::size_t encoded_size(const NamedEntry& entry);
 /// A page is to have no more than this unless it is of one entry: a long one makes others wait.

@@ -47,6 +47,7 @@ struct ClientOptions {
   std::uint32_t uid = 0;       // owner of everything otherwise
   std::uint32_t gid = 0;
   std::string host_name;       // in conflict names and for the server, [A-Za-z0-9-]
+  std::string subtree;         // the folder of the server's tree that is mounted; empty: all of it
   proto::Limits limits;
 };
 

@@ -34,6 +34,8 @@ void Link::greet() {
   hello.client = core_.settings.client();
   hello.client_name = core_.options.host_name;
   hello.tree = core_.settings.tree();
+  hello.capabilities = proto::kSubtrees;
+  hello.subtree = core_.options.subtree;
   hello.epoch = core_.settings.epoch();
   hello.sequence = core_.settings.sequence();
   if (auto sent = connection_->send(0, hello); !sent) broken(sent.error());
@@ -46,6 +48,10 @@ void Link::greeted(Lock& lock, const proto::VersionHandshakeResponse& response) 
     refused(response.sentence.empty() ? std::string(proto::sentence(response.code))
                                       : response.sentence);
     return;
+  }
+  if (!core_.options.subtree.empty() && (response.capabilities & proto::kSubtrees) == 0) {
+    stopped_ = true;
+    return refused("the server is older and serves whole trees alone");
   }
   const TreeId known = core_.settings.tree();
   if (known && known != response.tree) {

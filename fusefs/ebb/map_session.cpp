@@ -31,7 +31,10 @@ Error error_of(const proto::ErrorMessage& message) {
 }  // namespace
 
 MapSession::MapSession(const proto::VersionHandshake& hello, Time now)
-    : connection_(proto::Role::client, proto::Limits{}, now), now_(now), heard_at_(now) {
+    : connection_(proto::Role::client, proto::Limits{}, now),
+      now_(now),
+      heard_at_(now),
+      of_subtree_(!hello.subtree.empty()) {
   if (auto sent = connection_.send(0, hello); !sent) fail_with(sent.error(), true);
 }
 
@@ -93,6 +96,10 @@ void MapSession::greeted(const proto::VersionHandshakeResponse& answer) {
   shaken_ = true;
   if (answer.code != Errc::ok) {
     return fail_with({proto::make_error_code(answer.code), answer.sentence}, true);
+  }
+  if (of_subtree_ && (answer.capabilities & proto::kSubtrees) == 0) {
+    return fail_with({Errc::not_supported, "the server is older and serves whole trees alone"},
+                     true);
   }
   connection_.agree(answer.packet_max);
   tree_ = answer.tree;

@@ -73,6 +73,7 @@ class MapSession {
   proto::Connection connection_;
   Time now_;
   Time heard_at_;
+  const bool of_subtree_;
   bool shaken_ = false;
   bool waiting_ = true;
   bool broken_ = false;

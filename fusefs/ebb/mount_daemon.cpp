@@ -32,6 +32,10 @@ sigset_t end_signals() {
   return set;
 }
 
+std::string subtree_of(const Source& source) {
+  return source.address ? source.address->subtree : std::string();
+}
+
 /// As many as may be had; half of them for content, the rest for the store, sockets and threads.
 std::size_t open_files_max() {
   rlimit limit{};
@@ -104,11 +108,14 @@ Outcome<> MountDaemon::open_source() {
 Outcome<TreeId> MountDaemon::ask_tree(bool known) {
   const std::string secret = enrolment_ ? enrolment_->secret : std::string();
   auto tree = probe_tree(io_, *dialer_, known ? kKnownAnswerTimeout : kAnswerTimeout,
-                         {host_name(), secret});
+                         {host_name(), secret, subtree_of(plan_.source)});
   if (tree) return *tree;
   const bool unwelcome = tree.error().code == proto::Errc::not_enrolled;
   if (unwelcome || is_errno(tree.error(), EKEYREJECTED)) {
     kept_out_ = true;
+    return refuse("source {}: {}", plan_.source.text(), tree.error().detail);
+  }
+  if (tree.error().code == proto::Errc::not_found) {
     return refuse("source {}: {}", plan_.source.text(), tree.error().detail);
   }
   return refuse("source {}: no answer: {}; the first mount of a tree needs its server",
@@ -160,6 +167,7 @@ Outcome<> MountDaemon::open_client() {
   options.uid = ::getuid();
   options.gid = ::getgid();
   options.host_name = host_name();
+  options.subtree = subtree_of(plan_.source);
   const ClientSeams seams{.clock = system_clock(),
                           .io = system_file_io(),
                           .random = system_random(),

@@ -14,7 +14,8 @@ constexpr ClientId kProbeClient{1};
 class Probe {
  public:
   Probe(Dialer& dialer, const ProbeIdentity& identity)
-      : identity_(identity), connection_(proto::Role::client, proto::Limits{}, system_clock().now()) {
+      : identity_(identity),
+        connection_(proto::Role::client, proto::Limits{}, system_clock().now()) {
     dialer.dial(
         [this](Result<std::unique_ptr<proto::Stream>> stream) { dialed(std::move(stream)); });
   }
@@ -35,6 +36,8 @@ class Probe {
     const auto proof = as_bytes(identity_.secret);
     hello.proof.assign(proof.begin(), proof.end());
     hello.tree.bytes.fill(0xff);
+    hello.capabilities = proto::kSubtrees;
+    hello.subtree = identity_.subtree;
     if (auto sent = connection_.send(0, hello); !sent) return end(tl::unexpected(sent.error()));
     stream_->start({.bytes = [this](ByteView bytes) { received(bytes); },
                     .next_output = [this] { return connection_.next_output(); },
@@ -54,9 +57,12 @@ class Probe {
     if (!taken) end(tl::unexpected(taken.error()));
   }
 
-  static Result<TreeId> tree_of(const proto::VersionHandshakeResponse& answer) {
+  Result<TreeId> tree_of(const proto::VersionHandshakeResponse& answer) const {
     if (answer.code != proto::Errc::ok && answer.code != proto::Errc::other_tree) {
       return fail(answer.code, answer.sentence);
+    }
+    if (!identity_.subtree.empty() && (answer.capabilities & proto::kSubtrees) == 0) {
+      return fail(proto::Errc::not_supported, "the server is older and serves whole trees alone");
     }
     if (!answer.tree) return fail(proto::Errc::bad_packet, "the server names no tree");
     return answer.tree;

@@ -42,7 +42,7 @@ std::string mount_footer() {
 
 CLI::App* add_mount(CLI::App& app, CommandLine& line) {
   auto* mount = app.add_subcommand("mount", "Mount a tree; returns when the mount answers");
-  mount->add_option("SOURCE", line.mount.source, "ebb://HOST[:PORT]/, unix:PATH, or a directory")
+  mount->add_option("SOURCE", line.mount.source, "ebb://HOST[:PORT]/[PATH], unix:PATH, or a directory")
       ->required();
   mount->add_option("MOUNTPOINT", line.mount.mountpoint, "an empty folder")->required();
   mount->add_option("-o", line.mount.options, "OPT[=VALUE],...")->allow_extra_args(false);

@@ -96,6 +96,8 @@ class ServerMapSource final : public MapSource {
     hello.client = client_of(link_.enrolment);
     hello.client_name = host_name();
     hello.tree = tree_;
+    hello.capabilities = proto::kSubtrees;
+    if (source_.address) hello.subtree = source_.address->subtree;
     if (link_.enrolment) {
       const auto secret = as_bytes(link_.enrolment->secret);
       hello.proof.assign(secret.begin(), secret.end());

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "proto/messages.h"
+
 namespace ebb::fusefs {
 namespace {
 
@@ -16,16 +18,17 @@ std::string absolute(std::string_view path) {
 
 Outcome<> check_address(const proto::Address& address, bool insecure) {
   const std::string text = proto::to_text(address);
-  if (!address.subtree.empty()) {
-    return refuse(
-        "source {}: a part of a tree cannot be mounted by this version; mount the whole tree",
-        text);
+  if (!proto::valid_path(address.subtree) || address.subtree.size() > proto::kSubtreeMax) {
+    return misused(
+        "source {}: a part of a tree is names with slashes between them, at most {} bytes", text,
+        proto::kSubtreeMax);
   }
   if (address.kind == proto::Address::Kind::tcp && insecure && !proto::is_loopback(address)) {
     return refuse("source {}: plain TCP goes to this machine alone; leave -o insecure out", text);
   }
   if (!address.invitation.empty() && insecure) {
-    return misused("source {}: an invitation is for an encrypted connection; leave -o insecure out", text);
+    return misused("source {}: an invitation is for an encrypted connection; leave -o insecure out",
+                   text);
   }
   return {};
 }
@@ -43,8 +46,7 @@ Outcome<Source> parse_source(std::string_view text, bool insecure) {
     return Source{std::nullopt, absolute(text)};
   auto address = proto::parse_source(text);
   if (!address) return misused("source {}", address.error().detail);
-  if (auto good = check_address(*address, insecure); !good)
-    return tl::unexpected(good.error());
+  if (auto good = check_address(*address, insecure); !good) return tl::unexpected(good.error());
   if (address->kind == proto::Address::Kind::unix_socket) address->path = absolute(address->path);
   return Source{*address, {}};
 }

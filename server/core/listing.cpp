@@ -179,7 +179,7 @@ void Service::Impl::end_listing(Peer& peer, const Listing& listing) {
   end.folder = EntryId{listing.top.value};
   end.sequence = durable;
   end.end = true;
-  (void)peer.connection.send(listing.session, end);
+  (void)send(peer, listing.session, std::move(end));
 }
 
 void Service::Impl::read_ahead(PeerId who, const std::shared_ptr<Listing>& listing) {
@@ -225,8 +225,8 @@ bool Service::Impl::pump_listing(Peer& peer, Listing& listing) {
   if (front.state != State::failed) return false;
   if (front.folder == listing.top) {
     const Errc code = errc_of(*front.error);
-    (void)peer.connection.send(listing.session,
-                               proto::ErrorMessage{code, proto::retry(code), front.error->detail});
+    (void)send(peer, listing.session,
+               proto::ErrorMessage{code, proto::retry(code), front.error->detail});
     listing.items.clear();
     return true;
   }
@@ -292,7 +292,7 @@ bool Service::Impl::send_page(Peer& peer, Listing& listing) {
     if (listing.budget == 0) listing.items.clear();
     page.end = listing.items.empty();
   }
-  (void)peer.connection.send(listing.session, page);
+  (void)send(peer, listing.session, std::move(page));
   return true;
 }
 

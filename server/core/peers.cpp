@@ -1,8 +1,6 @@
-// Connections: the handshake, what comes in, what goes out.
+// Connections: what comes in, what goes out.
 #include <algorithm>
 #include <cerrno>
-
-#include <fmt/format.h>
 
 #include "base/log.h"
 #include "server/core/service_impl.h"
@@ -67,6 +65,11 @@ void Service::Impl::reply(Peer& peer, Session session, proto::Body body) {
   if (peer.replies.size() > kRepliesMax) close(peer, Errc::too_much, "answers are not read");
 }
 
+Result<> Service::Impl::send(Peer& peer, Session session, proto::Body body) {
+  if (!peer.view.outward(body, peer.client)) return {};
+  return peer.connection.send(session, body);
+}
+
 void Service::Impl::refuse(Peer& peer, Session session, const Error& error) {
   const Errc code = errc_of(error);
   reply(peer, session, proto::ErrorMessage{code, proto::retry(code), error.detail});
@@ -78,79 +81,6 @@ void Service::Impl::close(Peer& peer, Errc code, const std::string& sentence) {
   (void)peer.connection.send(0, proto::ErrorMessage{code, proto::retry(code), sentence});
   peer.closing = true;
   touch(peer.id);
-}
-
-// ---- the handshake
-
-namespace {
-
-std::string range_refusal(const proto::VersionHandshake& hello) {
-  return fmt::format("no common version: this server speaks {} to {}, the client {} to {}",
-                     proto::kVersionMin, proto::kVersionMax, hello.version_min, hello.version_max);
-}
-
-bool good_client_name(const std::string& name) {
-  return name.size() <= 255 && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-';
-         });
-}
-
-constexpr std::uint64_t kClientIdMax = (std::uint64_t{1} << 56) - 1;
-
-}  // namespace
-
-void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
-  proto::VersionHandshakeResponse out;
-  out.version_min = proto::kVersionMin;
-  out.version_max = proto::kVersionMax;
-  const auto tell_tree = [&] {
-    out.tree = store->tree();
-    out.epoch = epoch;
-    out.sequence = durable;
-    out.read_only = options.read_only;
-  };
-  // A stranger is told the refusal and nothing of the tree.
-  if (!peer.admit) tell_tree();
-  const auto refused = [&](Errc code, std::string sentence) {
-    out.code = code;
-    out.sentence = std::move(sentence);
-    (void)peer.connection.send(0, out);
-    peer.connection.agree(proto::kPacketMaxAtFirst);
-    peer.closing = true;
-  };
-  if (hello.version_min > proto::kVersionMax || hello.version_max < proto::kVersionMin) {
-    return refused(Errc::no_common_version, range_refusal(hello));
-  }
-  if (broken) return refused(Errc::io, "the server's database failed");
-  if (!hello.client || hello.client.value > kClientIdMax || !good_client_name(hello.client_name)) {
-    return refused(Errc::bad_request, "a client needs an id below 2^56 and a name in [A-Za-z0-9-]");
-  }
-  Admission admission{hello.client_name, false};
-  if (peer.admit) {
-    auto admitted = peer.admit(hello, receipts->name(hello.client));
-    if (!admitted) return refused(Errc::not_enrolled, admitted.error().detail);
-    admission = std::move(*admitted);
-    tell_tree();
-  }
-  peer.read_only = out.read_only = options.read_only || admission.read_only;
-  if (hello.tree && hello.tree != out.tree) {
-    return refused(Errc::other_tree, "this address serves another tree");
-  }
-  store::Transaction tx(*store);
-  auto noted = receipts->note_name(tx, hello.client, admission.name);
-  if (noted) noted = tx.commit();
-  if (!noted) return refused(Errc::io, noted.error().message());
-  out.version = std::min(proto::kVersionMax, hello.version_max);
-  out.packet_max =
-      std::clamp(hello.packet_max, proto::kPacketMaxAtFirst, options.limits.packet_max);
-  out.continues = hello.tree == out.tree && in_history(hello.epoch, hello.sequence);
-  peer.client = hello.client;
-  peer.name = admission.name;
-  peer.shaken = true;
-  (void)peer.connection.send(0, out);
-  peer.connection.agree(out.packet_max);
-  log_debug("{}: client {} {}", peer.from, peer.name, out.continues ? "goes on" : "begins");
 }
 
 // ---- what comes in
@@ -168,6 +98,9 @@ void Service::Impl::take(Peer& peer, proto::Message message) {
       return shake(peer, *hello);
     }
     return close(peer, Errc::bad_packet, "a handshake comes first");
+  }
+  if (auto seen = peer.view.inward(message.body); !seen) {
+    return refuse(peer, session, seen.error());
   }
   const auto take_one = [&](auto& body) {
     using T = std::decay_t<decltype(body)>;
@@ -221,6 +154,14 @@ void Service::Impl::take(Peer& peer, proto::Message message) {
     }
   };
   std::visit(take_one, message.body);
+}
+
+void Service::Impl::take_all(Peer& peer) {
+  while (!peer.closing) {
+    auto message = peer.connection.next_message();
+    if (!message) break;
+    take(peer, std::move(*message));
+  }
 }
 
 void Service::Impl::finish(Peer& peer, Session session) {

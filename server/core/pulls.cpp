@@ -292,7 +292,7 @@ bool Service::Impl::send_step(Peer& peer, Pull& pull) {
     init.attribute_bits = proto::kMode | proto::kMtime | proto::kOwner | proto::kXattrs;
     init.ranges = pull.ranges;
     init.holes = pull.holes;
-    (void)peer.connection.send(pull.session, init);
+    (void)send(peer, pull.session, std::move(init));
     pull.announced = true;
   }
   // Each message may have filled what waits to be sent, and one more would be refused.

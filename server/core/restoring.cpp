@@ -274,19 +274,15 @@ namespace {
 
 /// Names from the root, each of them one that could be served.
 bool served_path(const std::string& path) {
-  if (path.empty()) return false;
-  for (std::size_t at = 0; at <= path.size();) {
-    const auto end = std::min(path.find('/', at), path.size());
-    if (!proto::valid_name(path.substr(at, end - at))) return false;
-    at = end + 1;
-  }
+  if (path.empty() || !proto::valid_path(path)) return false;
   return path != kOwnFolder && path.rfind(std::string(kOwnFolder) + "/", 0) != 0;
 }
 
 }  // namespace
 
 /// Newest first: of the entry wherever it was, and of the path whatever stood there.
-Result<std::vector<Kept>> Service::Impl::kept_of(EntryId entry, const std::string& path) const {
+Result<std::vector<Kept>> Service::Impl::kept_of(const Peer& peer, EntryId entry,
+                                                 const std::string& path) const {
   if (!path.empty() && !served_path(path)) return fail(Errc::bad_name, path);
   std::vector<Kept> all;
   if (entry) {
@@ -299,6 +295,7 @@ Result<std::vector<Kept>> Service::Impl::kept_of(EntryId entry, const std::strin
   for (auto& kept : *found) {
     if (!entry || kept.entry != entry) all.push_back(std::move(kept));
   }
+  std::erase_if(all, [&](const Kept& kept) { return !peer.view.shows(kept.path); });
   std::sort(all.begin(), all.end(),
             [](const Kept& a, const Kept& b) { return a.number > b.number; });
   if (all.size() > kVersionsMax) all.resize(kVersionsMax);
@@ -306,7 +303,7 @@ Result<std::vector<Kept>> Service::Impl::kept_of(EntryId entry, const std::strin
 }
 
 void Service::Impl::tell_history(Peer& peer, Session session, const proto::History& request) {
-  auto all = kept_of(request.entry, request.path);
+  auto all = kept_of(peer, request.entry, request.path);
   if (!all) return refuse(peer, session, all.error());
   proto::HistoryPage page;
   std::size_t used = 0;
@@ -335,7 +332,7 @@ void Service::Impl::restore_for(Peer& peer, Session session, const proto::Restor
   if (peer.requests >= kRequestsMax) return refuse(peer, session, {Errc::busy, ""});
   ++peer.requests;
   if (peer.read_only) return answer(fail(Errc::read_only));
-  auto all = kept_of(request.entry, request.path);
+  auto all = kept_of(peer, request.entry, request.path);
   if (!all) return answer(pass(all.error()));
   const auto wanted = std::find_if(all->begin(), all->end(), [&](const Kept& kept) {
     return !request.version || kept.version == request.version;

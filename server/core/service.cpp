@@ -34,11 +34,7 @@ void Service::received(PeerId id, ByteView bytes) {
   if (peer == nullptr || peer->closing) return;
   peer->bytes_in += bytes.size();
   auto ok = peer->connection.receive(bytes, impl_->seams.clock.now());
-  while (!peer->closing) {
-    auto message = peer->connection.next_message();
-    if (!message) break;
-    impl_->take(*peer, std::move(*message));
-  }
+  impl_->take_all(*peer);
   if (!ok) {
     log_info("{}: {}", peer->from, ok.error().message());
     peer->closing = true;
@@ -54,6 +50,11 @@ void Service::disconnected(PeerId id) {
   impl_->peers.erase(id);
   impl_->leave_maps(id);
   impl_->settle();
+}
+
+bool Service::is_known(PeerId id) const {
+  const Peer* peer = impl_->find(id);
+  return peer != nullptr && peer->shaken;
 }
 
 Bytes Service::next_output(PeerId id) {
@@ -217,9 +218,10 @@ void Service::Impl::settle() {
 }
 
 void Service::Impl::pump(Peer& peer) {
+  if (!peer.view.stands()) return close(peer, proto::Errc::not_found, "the folder is no more");
   while (!peer.replies.empty() && peer.connection.can_send()) {
     auto& [session, body] = peer.replies.front();
-    auto ok = peer.connection.send(session, body);
+    auto ok = send(peer, session, std::move(body));
     if (!ok) log_warn("{}: an answer could not be sent: {}", peer.from, ok.error().message());
     peer.replies.pop_front();
   }

@@ -41,9 +41,10 @@ using PeerId = std::uint32_t;
 struct Admission {
   std::string name;
   bool read_only = false;
+  std::string subtree;  // the folder, from the root, that is the tree to the peer; empty: all of it
 };
-/// Asked at a peer's handshake; `known_as` is the name under which the client's id was seen before,
-/// if it was.  An error is the refusal, and the peer learns nothing else.
+/// Asked at a peer's handshake, on the executor; `known_as` is the name under which the client's id
+/// was seen before, if it was.  An error is the refusal, and the peer learns nothing else.
 using Admit = std::function<Result<Admission>(const proto::VersionHandshake& hello,
                                               const std::string& known_as)>;
 
@@ -100,6 +101,9 @@ class Service {
   void received(PeerId peer, ByteView bytes);
   /// The link is gone.  What was under way is dropped or, once landing has begun, finished.
   void disconnected(PeerId peer);
+
+  /// Whether hands were shaken.
+  bool is_known(PeerId peer) const;
 
   /// The next bytes for this peer; empty when there are none now.
   Bytes next_output(PeerId peer);

@@ -26,6 +26,7 @@
 #include "server/core/receipts.h"
 #include "server/core/service.h"
 #include "server/core/tree.h"
+#include "server/core/view.h"
 #include "store/fsmap_tree.h"
 
 namespace ebb::server {
@@ -221,7 +222,8 @@ struct Peer {
   PeerId id;
   std::string from;
   proto::Connection connection;
-  Admit admit;
+  Admit admit;  // while it has not been asked yet, or has said no
+  View view;
   bool shaken = false;
   bool read_only = false;
   bool closing = false;
@@ -270,16 +272,28 @@ struct Service::Impl {
 
   // ---- peers.cpp
   void take(Peer& peer, proto::Message message);
-  void shake(Peer& peer, const proto::VersionHandshake& hello);
+  void take_all(Peer& peer);
   void close(Peer& peer, proto::Errc code, const std::string& sentence);
   void reply(Peer& peer, Session session, proto::Body body);
   void refuse(Peer& peer, Session session, const Error& error);
+  /// As the peer is to see it.
+  Result<> send(Peer& peer, Session session, proto::Body body);
   void stat(Peer& peer, Session session, const proto::Stat& request);
   void answer_stat(PeerId peer, Session session, NodeId id);
   void stat_fs(Peer& peer, Session session);
   void cancel(Peer& peer, Session session);
   void finish(Peer& peer, Session session);
   bool session_taken(const Peer& peer, Session session) const;
+
+  // ---- greeting.cpp
+  void shake(Peer& peer, const proto::VersionHandshake& hello);
+  void admitted(Peer& peer, const proto::VersionHandshake& hello, Admission admission);
+  void welcome(Peer& peer, const proto::VersionHandshake& hello);
+  void turn_away(Peer& peer, proto::Errc code, std::string sentence);
+  proto::VersionHandshakeResponse greeting(const Peer& peer) const;
+  void find_folder(const std::string& path, std::function<void(Result<NodeId>)> then);
+  void find_folder_in(NodeId folder, const std::string& path, std::size_t at,
+                      std::function<void(Result<NodeId>)> then);
 
   // ---- listing.cpp
   void list(Peer& peer, Session session, const proto::List& request);
@@ -403,7 +417,7 @@ struct Service::Impl {
                     const std::optional<proto::Entry>& over);
   void restored(const std::shared_ptr<Restoring>& task, const Mutation& done);
   void restore_failed(const std::shared_ptr<Restoring>& task, const Error& error);
-  Result<std::vector<Kept>> kept_of(EntryId entry, const std::string& path) const;
+  Result<std::vector<Kept>> kept_of(const Peer& peer, EntryId entry, const std::string& path) const;
   void tell_history(Peer& peer, Session session, const proto::History& request);
   void restore_for(Peer& peer, Session session, const proto::Restore& request);
 

@@ -146,6 +146,27 @@ bool Tree::listed(NodeId id) const {
   return node && node->has(store::kListed);
 }
 
+bool Tree::named(NodeId id) const {
+  if (id == kRootNode) return true;
+  auto names = store_.names_of(id);
+  return names && !names->empty();
+}
+
+bool Tree::within(NodeId folder, NodeId id) const {
+  auto names = store_.names_of(id);
+  if (!names) return false;
+  return std::any_of(names->begin(), names->end(), [&](const Name& name) {
+    NodeId at = name.folder;
+    for (int depth = 0; at && depth < kDepthMax; ++depth) {
+      if (at == folder) return true;
+      auto node = store_.node(at);
+      if (!node || at == kRootNode) return false;
+      at = node->parent;
+    }
+    return false;
+  });
+}
+
 // ---- records
 
 Result<NodeId> Tree::by_identity(const Facts& seen) const {

@@ -42,6 +42,10 @@ class Tree {
   /// The entry under a name; none when there is none.
   Result<NodeId> child(NodeId folder, const std::string& name) const;
   bool listed(NodeId folder) const;
+  /// Whether the entry is there, under a name.
+  bool named(NodeId id) const;
+  /// Whether one of the entry's names lies beneath the folder, however deep.
+  bool within(NodeId folder, NodeId id) const;
 
   // ---- following the disk.  New versions and changes are made where something differs
   /// `moved`: a rename or link by us explains a new ctime.

@@ -43,7 +43,7 @@ void Service::Impl::pump_watch(Peer& peer) {
       }
       change.entry = std::move(*entry);
     }
-    if (!peer.connection.send(watching.session, change)) return all = false;
+    if (!send(peer, watching.session, std::move(change))) return all = false;
     watching.sent = record.sequence;
     return true;
   });

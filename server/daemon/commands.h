@@ -23,6 +23,7 @@ struct Command {
   std::string client;       // undo: whose changes
   std::string since;        // a time
   std::string host;         // invite: NAME[:PORT] under which clients reach the server
+  std::string subtree;      // invite: the folder that is to be the client's tree
   std::string expires;      // invite: in 90s, 15m, 2h, 3d
   std::string name;         // revoke: of the client
 };

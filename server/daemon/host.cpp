@@ -77,7 +77,9 @@ void Host::wait_for_notices() {
 }
 
 void Host::admit(std::unique_ptr<proto::Stream> stream) {
+  if (stream->peer_key()) make_room_for_stranger();
   const PeerId peer = service_->connected(stream->peer(), admission_of(*stream));
+  if (stream->peer_key()) strangers_.push_back(peer);
   auto& kept = *streams_.emplace(peer, std::move(stream)).first->second;
   kept.start({[this, peer](ByteView in) { bytes(peer, in); },
               [this, peer] { return service_->next_output(peer); },
@@ -97,6 +99,21 @@ Admit Host::admission_of(const proto::Stream& stream) const {
   };
 }
 
+void Host::make_room_for_stranger() {
+  std::erase_if(strangers_, [this](PeerId peer) {
+    return streams_.count(peer) == 0 || service_->is_known(peer);
+  });
+  if (strangers_.size() < kStrangersMax) return;
+  log_debug("{}: too many strangers at once", streams_[strangers_.front()]->peer());
+  drop(strangers_.front());
+  strangers_.pop_front();
+}
+
+void Host::drop(PeerId peer) {
+  streams_.erase(peer);
+  service_->disconnected(peer);
+}
+
 void Host::drop_revoked() {
   const auto clients = Roster(options_.state).clients();
   std::set<std::string> keys;
@@ -108,17 +125,12 @@ void Host::drop_revoked() {
     if (stream->peer_key() && keys.count(proto::to_text(*stream->peer_key())) == 0)
       gone.push_back(peer);
   }
-  for (const PeerId peer : gone) {
-    streams_.erase(peer);
-    service_->disconnected(peer);
-  }
+  for (const PeerId peer : gone) drop(peer);
 }
 
 void Host::hang_up() {
   while (!streams_.empty()) {
-    const PeerId peer = streams_.begin()->first;
-    streams_.erase(streams_.begin());
-    service_->disconnected(peer);
+    drop(streams_.begin()->first);
   }
 }
 

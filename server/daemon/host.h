@@ -1,6 +1,7 @@
 // One served tree with its service, its disk threads and its connections, on an io_context.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,6 +37,10 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
+  /// Peers over TLS of whom it is not known yet who they are.  Where more come, the oldest is hung
+  /// up on: silent ones take no place from those who are enrolled.
+  static constexpr std::size_t kStrangersMax = 64;
+
   void admit(std::unique_ptr<proto::Stream> stream);
   /// Hangs up on everybody; what is landing is finished by the destructor.
   void hang_up();
@@ -53,6 +58,8 @@ class Host {
  private:
   Host(asio::io_context& io, HostOptions options);
   Admit admission_of(const proto::Stream& stream) const;
+  void make_room_for_stranger();
+  void drop(PeerId peer);
   void bytes(PeerId peer, ByteView in);
   void closed(PeerId peer, const Error& why);
   void wake(PeerId peer);
@@ -66,6 +73,7 @@ class Host {
   std::unique_ptr<DiskThreads> threads_;
   std::unique_ptr<Service> service_;
   std::map<PeerId, std::unique_ptr<proto::Stream>> streams_;
+  std::deque<PeerId> strangers_;  // oldest first; some may have gone, or be known by now
   asio::steady_timer timer_;
   std::optional<asio::posix::stream_descriptor> notices_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -1,7 +1,9 @@
 // `ebbd invite`, `ebbd clients`, `ebbd revoke`: with the server running or not.
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 #include "base/file_io.h"
 #include "proto/asio/address.h"
 #include "proto/asio/tls.h"
+#include "server/core/beneath.h"
 #include "server/daemon/commands.h"
 #include "server/daemon/control.h"
 #include "server/daemon/program.h"
@@ -36,6 +39,30 @@ std::string no_state(const Command& command) {
 std::string own_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+/// From the root, with single slashes between its names.  Typed so, or as a path of this machine.
+Result<std::string> subtree_of(const Command& command) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path root = fs::canonical(command.root, ignored);
+  fs::path given = fs::path(command.subtree).lexically_normal();
+  if (given.is_absolute()) {
+    const fs::path inside = given.lexically_relative(root);
+    given = !inside.empty() && *inside.begin() != ".." ? inside : given.relative_path();
+  }
+  std::string path = given.string();
+  while (path.ends_with('/')) path.pop_back();
+  if (path.empty() || path == ".") return std::string();
+  const std::string own(kOwnFolder);
+  const Fd top(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!top || path == own || path.starts_with(own + "/") ||
+      !open_beneath(top.get(), path, O_PATH | O_DIRECTORY)) {
+    return fail_errno(ENOTDIR,
+                      "--subtree " + command.subtree +
+                          ": no folder of the tree that is reached without a symbolic link");
+  }
+  return path;
 }
 
 bool means_every_address(const std::string& host) {
@@ -75,7 +102,9 @@ Result<proto::Address> reached_at(const Command& command) {
 
 int invite(const Command& command, std::ostream& out, std::ostream& err) {
   const WallNs now = system_clock().wall();
-  InvitationTerms terms{command.read_only, now + kWeek};
+  InvitationTerms terms;
+  terms.read_only = command.read_only;
+  terms.expires = now + kWeek;
   if (!command.expires.empty()) {
     const auto past = parse_time(command.expires, now);
     if (!past || *past >= now) {
@@ -86,6 +115,9 @@ int invite(const Command& command, std::ostream& out, std::ostream& err) {
   }
   const std::string state = state_folder(command);
   if (auto no = no_state(command); !no.empty()) return failed(command, no, err);
+  const auto subtree = subtree_of(command);
+  if (!subtree) return failed(command, subtree.error().detail, err);
+  terms.subtree = *subtree;
   const auto address = reached_at(command);
   if (!address) return failed(command, address.error().detail, err);
   const auto key = proto::TlsKey::load_or_make(key_path(state));
@@ -106,13 +138,15 @@ int show_clients(const Command& command, std::ostream& out, std::ostream& err) {
       out << nlohmann::json{{"name", client.name},
                             {"key", client.key},
                             {"read_only", client.read_only},
+                            {"subtree", client.subtree},
                             {"since", utc_text(client.since)}}
                  .dump()
           << "\n";
     } else {
-      out << fmt::format("{}  {}  since {}  key {}\n", client.name,
+      const std::string subtree = client.subtree.empty() ? "" : "  subtree " + client.subtree;
+      out << fmt::format("{}  {}  since {}  key {}{}\n", client.name,
                          client.read_only ? "read-only" : "read-write", utc_text(client.since),
-                         client.key.substr(0, 16));
+                         client.key.substr(0, 16), subtree);
     }
   }
   return kExitDone;

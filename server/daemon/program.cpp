@@ -70,8 +70,11 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
 
   auto* inviting = app.add_subcommand("invite", "print a link with which one client enrols");
   add_tree(*inviting, command);
-  inviting->add_option("--host", command.host, "NAME[:PORT] under which the client reaches this server");
+  inviting->add_option("--host", command.host,
+                       "NAME[:PORT] under which the client reaches this server");
   inviting->add_flag("--read-only", command.read_only, "the client may change nothing");
+  inviting->add_option("--subtree", command.subtree,
+                       "the client gets this folder of the tree alone");
   inviting->add_option("--expires", command.expires, "how long the link is good: 90s, 15m, 2h, 3d")
       ->default_str("7d");
   auto* listing = app.add_subcommand("clients", "list the enrolled clients, the name first");

@@ -39,17 +39,22 @@ std::string hash_of(const std::string& secret) {
   return hex(hash.data(), hash.size());
 }
 
+/// A record that an older version wrote has none.
+bool good_subtree(const json& record) {
+  return !record.contains("subtree") || record["subtree"].is_string();
+}
+
 bool well_formed(const json& all) {
   if (!all.is_object() || !all.contains("clients") || !all.contains("invitations")) return false;
   const auto good_client = [](const json& c) {
     return c.is_object() && c.value("name", json()).is_string() &&
            c.value("key", json()).is_string() && c.value("read_only", json()).is_boolean() &&
-           c.value("since", json()).is_number_integer();
+           c.value("since", json()).is_number_integer() && good_subtree(c);
   };
   const auto good_invitation = [](const json& i) {
     return i.is_object() && i.value("hash", json()).is_string() &&
            i.value("read_only", json()).is_boolean() &&
-           i.value("expires", json()).is_number_integer();
+           i.value("expires", json()).is_number_integer() && good_subtree(i);
   };
   const json& clients = all["clients"];
   const json& open = all["invitations"];
@@ -77,7 +82,11 @@ Result<> write(const std::string& folder, const json& all) {
 }
 
 EnrolledClient client_of(const json& c) {
-  return {c["name"], c["key"], c["read_only"], c["since"]};
+  return {c["name"], c["key"], c["read_only"], c.value("subtree", ""), c["since"]};
+}
+
+Admission admission_of(const EnrolledClient& client) {
+  return {client.name, client.read_only, client.subtree};
 }
 
 bool same(const std::string& a, const std::string& b) {
@@ -125,8 +134,10 @@ Result<std::string> Roster::invite(const InvitationTerms& terms, WallNs now) con
   if ((*all)["invitations"].size() >= kInvitationsMax) {
     return fail_errno(E2BIG, "too many invitations are open; they expire");
   }
-  (*all)["invitations"].push_back(
-      {{"hash", hash_of(secret)}, {"read_only", terms.read_only}, {"expires", terms.expires}});
+  (*all)["invitations"].push_back({{"hash", hash_of(secret)},
+                                   {"read_only", terms.read_only},
+                                   {"subtree", terms.subtree},
+                                   {"expires", terms.expires}});
   if (auto kept = write(folder_, *all); !kept) return pass(kept.error());
   return secret;
 }
@@ -170,7 +181,7 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
                     "with -o state=DIR",
                     known_as));
   }
-  if (known != nullptr) return Admission{(*known)["name"], (*known)["read_only"]};
+  if (known != nullptr) return admission_of(client_of(*known));
   if (secret.empty()) {
     return stranger(
         "this machine's key is not enrolled with the server, or no more; ask for an invitation "
@@ -184,12 +195,16 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
         "the invitation is used up, expired, or none of this server's; ask for a new one");
   }
   if (clients.size() >= kClientsMax) return stranger("the server has as many clients as it can");
-  const Admission admission{free_name(clients, wanted_name), (*found)["read_only"]};
+  const EnrolledClient client{free_name(clients, wanted_name), key, (*found)["read_only"],
+                              found->value("subtree", ""), now};
   open.erase(open.begin() + (found - &open[0]));
-  clients.push_back(
-      {{"name", admission.name}, {"key", key}, {"read_only", admission.read_only}, {"since", now}});
+  clients.push_back({{"name", client.name},
+                     {"key", client.key},
+                     {"read_only", client.read_only},
+                     {"subtree", client.subtree},
+                     {"since", client.since}});
   if (auto kept = write(folder_, *all); !kept) return pass(kept.error());
-  return admission;
+  return admission_of(client);
 }
 
 }  // namespace ebb::server

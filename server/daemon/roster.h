@@ -18,12 +18,14 @@ struct EnrolledClient {
   std::string name;  // [A-Za-z0-9-], no other client's
   std::string key;   // fingerprint, 64 hex digits
   bool read_only = false;
+  std::string subtree{};  // the folder that is the tree to it, from the root; empty: all of it
   WallNs since = 0;
 };
 
 /// What an invitation grants.
 struct InvitationTerms {
   bool read_only = false;
+  std::string subtree{};
   WallNs expires = 0;
 };
 

@@ -110,18 +110,19 @@ class Connection:
 
 class Client(Connection):
     def __init__(self, link, packet_max=wire.PACKET_MAX, client=None, name="python", tree=bytes(16), epoch=0, sequence=0,
-                 proof=b"", versions=(1, 1)):
+                 proof=b"", versions=(1, 1), subtree=""):
         super().__init__(link)
         self.client, self.operation = client or random.randrange(1, 1 << 56), 0
         try:
-            self.shake_hands(packet_max, name, tree, epoch, sequence, proof, versions)
+            self.shake_hands(packet_max, name, tree, epoch, sequence, proof, versions, subtree)
         except BaseException:
             self.close()
             raise
 
-    def shake_hands(self, packet_max, name, tree, epoch, sequence, proof, versions):
+    def shake_hands(self, packet_max, name, tree, epoch, sequence, proof, versions, subtree):
         self.send(0, "version_handshake", magic=wire.MAGIC, lowest=versions[0], highest=versions[1], packet_max=packet_max,
-                  client=self.client, client_name=name, tree=tree, epoch=epoch, sequence=sequence, proof=proof)
+                  client=self.client, client_name=name, tree=tree, epoch=epoch, sequence=sequence, proof=proof,
+                  capabilities=wire.SUBTREES, subtree=subtree)
         self.server = self.expect(0, "version_handshake_response")
         assert self.server.magic == wire.MAGIC
         checked(self.server)

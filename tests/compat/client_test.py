@@ -139,6 +139,26 @@ class Everything(ListPullPush):
         self.assertEqual("no_common_version", caught.exception.code)
         self.assertRegex(caught.exception.sentence, r"1 to 1.*7 to 9")
 
+    def test_a_folder_can_be_the_root(self):
+        part = self.connect(subtree="folder")
+        self.assertEqual(wire.SUBTREES, part.server.capabilities)
+        self.assertNotEqual(self.client.server.tree, part.server.tree)
+        self.assertEqual({"film", "letter too", "deeper", "deeper/note"}, set(part.walk()))
+        watch = part.watch(part.server.epoch, part.server.sequence)
+        self.client.push(b"unseen", where=place(ROOT, "outside"))
+        mine = part.push(b"seen", where=place(ROOT, "inside"))
+        self.assertEqual(b"seen", self.content("folder/inside"))
+        told = [part.expect(watch.session, "change")]
+        while told[-1].place.name != "inside":  # a name of "letter" came to be known by listing it
+            told.append(part.expect(watch.session, "change"))
+        self.assertEqual((place(ROOT, "inside"), mine.entry), (told[-1].place, told[-1].entry.id))
+        self.assertNotIn("outside", [change.place.name for change in told])
+        outside = self.client.list()["empty"]
+        with self.refused("not_found"):
+            part.pull(outside.id, outside.content_version)
+        with self.refused("not_found"):
+            self.connect(subtree="letter")
+
     # ---- pulls
 
     def test_ranges_are_pulled_without_what_lies_between(self):

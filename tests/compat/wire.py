@@ -9,6 +9,7 @@ MORE = 1
 ROOT = 1
 FILE, FOLDER, SYMLINK = 1, 2, 3                        # kinds of entries
 MODE, MTIME, OWNER, XATTRS = 1, 2, 4, 8                # attribute bits
+SUBTREES = 256                                         # a capability
 NAME_SET, NAME_GONE, ENTRY_CHANGED = 1, 2, 3           # kinds of changes
 MUTATIONS = {name: number for number, name in enumerate(
     ("make_folder", "make_symlink", "link", "rename", "exchange", "remove", "set_attributes"), 1)}
@@ -122,6 +123,19 @@ class Range:
         return begin, end
 
 
+class MayMiss:
+    """At a message's end, where an older peer has nothing."""
+
+    def __init__(self, kind):
+        self.kind, self.empty = kind, kind.empty
+
+    def put(self, value):
+        return self.kind.put(value) if value else b""
+
+    def take(self, reader):
+        return self.kind.take(reader) if reader.at < len(reader.data) else self.empty
+
+
 class Xattrs:
     """u16 length and name, u32 length and value, sorted by name, in a `bytes`."""
     empty = types.MappingProxyType({})
@@ -194,7 +208,8 @@ MESSAGES = {
                                                 attributes_version=U64, hash=U64, sequence=U64)),
     "file_sync_finish": (9, Fields()),
     "version_handshake": (10, Fields(magic=Fixed(8), lowest=U16, highest=U16, capabilities=U64, packet_max=U32, client=U64,
-                                     client_name=text(64), tree=Fixed(16), epoch=U64, sequence=U64, proof=data(1024))),
+                                     client_name=text(64), tree=Fixed(16), epoch=U64, sequence=U64, proof=data(1024),
+                                     subtree=MayMiss(text(2048)))),
     "version_handshake_response": (11, Fields(magic=Fixed(8), code=CODE, lowest=U16, highest=U16, version=U16,
                                               capabilities=U64, packet_max=U32, tree=Fixed(16), epoch=U64, sequence=U64,
                                               continues=FLAG, read_only=FLAG, sentence=SENTENCE)),

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import harness
@@ -119,6 +120,73 @@ class Enrol(harness.MountCase):
         self.assertTrue(link.startswith("ebb://files.example.org:7/#"), link)
         self.expect_refusal("ebbd", "invite", self.root, "--expires", "soon", code=2)
         self.expect_refusal("ebbd", "invite", self.folder("never-served"))
+
+    def make_part(self):
+        """A folder of the tree that is to be somebody's whole tree."""
+        part = self.root / "work/part"
+        (part / "sub").mkdir(parents=True)
+        (part / "mine").write_text("mine")
+        (part / "sub/deep").write_text("deep")
+        (self.root / "work/secret").write_text("not yours")
+        return part
+
+    def test_a_client_of_a_subtree_has_that_folder_as_its_tree(self):
+        part = self.make_part()
+        point, daemon = self.enter_well(self.invite("--subtree", "work/part"))
+        self.assertEqual(["mine", "sub"], sorted(os.listdir(point)))
+        self.assertEqual("deep", (point / "sub/deep").read_text())
+        (point / "mine").write_text("changed")
+        (point / "made").mkdir()
+        (point / "sub/deep").rename(point / "made/deep")
+        (point / "sub").rmdir()
+        until(lambda: (part / "made/deep").exists() and not (part / "sub").exists(), "the renames are on the server")
+        until(lambda: (part / "mine").read_text() == "changed", "the change is on the server")
+        # Over the border is into being, or out of it.
+        (self.root / "work/secret").rename(part / "given")
+        until(lambda: (point / "given").read_text() == "not yours", "what came in is there")
+        (part / "given").rename(self.root / "work/secret")
+        until(lambda: not (point / "given").exists(), "what went out is gone")
+        (self.root / "elsewhere").write_text("x")
+        (part / "last").write_text("x")
+        until((point / "last").exists, "a later change inside")
+        self.assertEqual(["last", "made", "mine"], sorted(os.listdir(point)))
+        self.assertIn("replaced", self.expect_run("ebb", "history", point / "mine"))
+        shutil.rmtree(part / "made")
+        until(lambda: not (point / "made").exists(), "what goes with all that is in it is gone")
+        self.leave(point, daemon)
+        self.assertEqual("work/part", self.clients()[0]["subtree"])
+        point, daemon = self.enter_well(self.bare)  # the key alone gets no more
+        self.assertEqual(["last", "mine"], sorted(os.listdir(point)))
+        self.leave(point, daemon)
+        self.assertIn("no such folder", self.enter_badly(self.bare + "work", "further"))
+        self.assertIn("names with slashes", self.enter_badly(self.bare + "../work", "up"))
+
+    def test_a_part_of_the_tree_is_mounted_by_its_path(self):
+        part = self.make_part()
+        self.leave(*self.enter_well(self.invite()))
+        point, daemon = self.enter_well(self.bare + "work/part/", "part")
+        self.assertEqual(["mine", "sub"], sorted(os.listdir(point)))
+        (point / "new").write_text("new")
+        until(lambda: (part / "new").read_text() == "new", "it is on the server")
+        whole, other = self.enter_well(self.bare)  # beside it, with a state of its own
+        self.assertEqual("new", (whole / "work/part/new").read_text())
+        (whole / "work/part/mine").write_text("from above")
+        until(lambda: (point / "mine").read_text() == "from above", "the part sees it")
+        self.leave(whole, other)
+        self.leave(point, daemon)
+        # It is another tree than the whole one, for a state folder too.
+        self.assertIn("another tree", self.enter_badly(self.bare, "part"))
+        self.assertIn("no such folder", self.enter_badly(self.bare + "nowhere", "nowhere"))
+        (self.root / "link").symlink_to("work")
+        self.assertIn("no such folder", self.enter_badly(self.bare + "link/part", "link"))
+
+    def test_a_subtree_is_a_folder_of_the_tree(self):
+        self.make_part()
+        (self.root / "link").symlink_to("work")
+        for wrong in ("nowhere", "letter", "link/part", "../", ".ebbd"):
+            self.expect_refusal("ebbd", "invite", self.root, "--subtree", wrong)
+        self.invite("--subtree", str(self.root / "work/part/"))  # as the shell completes it
+        self.assertEqual([], self.clients())
 
 
 if __name__ == "__main__":

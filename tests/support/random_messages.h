@@ -120,6 +120,7 @@ inline void randomize(RandomBits& r, VersionHandshake& m) {
   m.epoch = random_id<Epoch>(r);
   m.sequence = random_id<Seq>(r);
   m.proof = random_bytes(r, r() % kProofMax);
+  if (r() % 2 == 0) m.subtree = random_name(r) + "/" + random_name(r);
 }
 inline void randomize(RandomBits& r, VersionHandshakeResponse& m) {
   m.code = static_cast<Errc>(r() % 40);

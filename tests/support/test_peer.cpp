@@ -64,10 +64,10 @@ void ServedTree::settle() {
 
 // ---- TestPeer
 
-TestPeer::TestPeer(ServedTree& world, std::uint64_t client, bool shake_now)
+TestPeer::TestPeer(ServedTree& world, std::uint64_t client, bool shake_now, server::Admit admit)
     : world_(world), client_(client), connection_(Role::client, {}, world.clock.now()) {
   world_.peers_.push_back(this);
-  peer_ = world_.service->connected("test");
+  peer_ = world_.service->connected("test", std::move(admit));
   if (shake_now) shake(hello());
 }
 

@@ -82,7 +82,8 @@ class ServedTree {
 /// One client.  Its calls do what a client would send and run the world until it stands still.
 class TestPeer {
  public:
-  explicit TestPeer(ServedTree& world, std::uint64_t client = 7, bool shake = true);
+  explicit TestPeer(ServedTree& world, std::uint64_t client = 7, bool shake = true,
+                    server::Admit admit = {});
   ~TestPeer();
 
   proto::VersionHandshake hello() const;

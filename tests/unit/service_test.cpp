@@ -71,6 +71,7 @@ TEST_F(ServiceTest, a_stranger_is_told_nothing_but_the_refusal_whatever_he_says)
     Connection connection(Role::client, {}, world.clock.now());
     EXPECT_TRUE(connection.send(0, hello));
     world.service->received(stranger, connection.next_output());
+    world.settle();
     EXPECT_TRUE(connection.receive(world.service->next_output(stranger), world.clock.now()));
     const auto message = connection.next_message();
     EXPECT_TRUE(message);
