@@ -58,8 +58,11 @@ endforeach()
 # End of the maps.
 
 # A client written from ebb-protocol(7) alone, with the real ebbd.
-add_test(NAME compat_client_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/compat/client_test.py)
-set_tests_properties(compat_client_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+# And peers that do not keep to it.
+foreach(name client hostile)
+  add_test(NAME compat_${name}_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/compat/${name}_test.py)
+  set_tests_properties(compat_${name}_test PROPERTIES LABELS mount TIMEOUT 300 ENVIRONMENT "EBB_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+endforeach()
 # End of the independent client.
 
 # The store alone, measured; tests/bench/store_figures runs it.  Built with everything, so that it keeps compiling.
