@@ -25,6 +25,8 @@ constexpr Listing kListings[] = {
     {kPulling, Table::pulls, 0, "wanted contents"},
     {kVolatile, Table::unsettled, 0, "unsettled contents"},
     {kOpenForWrite, Table::unsettled, 1, "contents open for writing"},
+    {kUnsure, Table::unsettled, 2, "entries to be asked for"},
+    {kInDoubt, Table::unsettled, 3, "folders to be listed again"},
     {kOrphan, Table::orphans, 0, "open files without a name"},
 };
 

@@ -24,6 +24,9 @@ enum NodeFlag : std::uint32_t {
   kOrphan = 1u << 8,           // no local name, kept for open handles; listed in Table::orphans
   kQueued = 1u << 9,           // in Table::queue at queue_seq
   kPulling = 1u << 10,         // all of its content is wanted, by its status; listed in Table::pulls
+  kUnsure = 1u << 11,          // the server is to be asked for the entry; listed in Table::unsettled
+  kInDoubt = 1u << 12,         // folder: its names are to be asked for again; in Table::unsettled, too
+  kDeepDoubt = 1u << 13,       // the same, and with it all folders in it that are known
   kSparse = 1u << 17,          // its content file alone tells how many blocks it has
   kAccessTime = 1u << 16,      // its access time was set and is in Table::access_times; else it is the mtime
 };

@@ -37,7 +37,8 @@ enum class Table : std::uint8_t {
   links = 1,      // internal: further names of a node
   queue = 2,      // client: sequence -> node to be pushed
   orphans = 3,    // node index -> node without a name
-  unsettled = 4,  // node index -> node: argument 0 with kVolatile, 1 with kOpenForWrite
+  unsettled = 4,  // node index -> node: argument 0 with kVolatile, 1 with kOpenForWrite, 2 with kUnsure, 3 with
+                  // kInDoubt
   pulls = 5,      // node index -> node whose content is wanted
   changes = 6,    // server: sequence -> change
   receipts = 7,   // server: argument client, operation id -> receipt

@@ -84,9 +84,9 @@ Time Client::next_deadline() const {
   Section section(*impl_);
   const Impl& core = *impl_;
   return std::min({core.link.next_deadline(), core.waits.next_deadline(),
-                   core.garbage.next_deadline(), core.contents.next_deadline(),
-                   core.pulls.next_deadline(), core.pushes.next_deadline(),
-                   core.transitions.next_deadline()});
+                   core.listings.next_deadline(), core.garbage.next_deadline(),
+                   core.contents.next_deadline(), core.pulls.next_deadline(),
+                   core.pushes.next_deadline(), core.transitions.next_deadline()});
 }
 
 void Client::advance() {

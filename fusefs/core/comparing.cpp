@@ -83,11 +83,11 @@ void Comparing::heard(std::uint32_t session, const proto::Body& body) {
 void Comparing::list_anew(EntryId entry) {
   const auto folder = core_.tree->of_entry(entry);
   if (!folder) return;
-  if (auto done = core_.tree->list_anew(*folder); !done) {
-    log_error("a folder's list is not forgotten: {}", done.error().message());
-    return core_.link.broken(done.error());
+  // What was known is shown until the list has come.
+  if (auto done = core_.tree->doubt(*folder); !done) {
+    log_error("a folder is not recorded as in doubt: {}", done.error().message());
+    core_.link.broken(done.error());
   }
-  core_.listings.want(*folder);
 }
 
 }  // namespace ebb::fusefs

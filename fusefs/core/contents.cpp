@@ -80,7 +80,7 @@ void Contents::tidy(NodeId node) {
   if (content.use_count() > 1 || !content->readers.empty() || content->opening) return;
   // Many that wait for their settling must not keep as many files open.
   content->file.reset();
-  if (!content->unsettled) table_.erase(it);
+  if (!content->unsettled && !content->sync_failed) table_.erase(it);
 }
 
 void Contents::detach(const ContentPtr& content) {
@@ -376,17 +376,9 @@ Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t
 }
 
 Result<> Contents::empty_anew(const ContentPtr& content) {
-  // Whoever reads or pulls goes on with the old object, which is detached.
-  const NodeId node = content->node;
-  const std::uint64_t old = content->number;
-  // The size first: a crash in between leaves an empty file with more in its content file, which is
-  // cut when it is opened.
-  if (auto done = core_.tree->content_written(node, 0); !done) return done;
-  if (auto done = core_.tree->set_here(node, {}, true, true); !done) return done;
+  if (auto done = core_.tree->empty_content(content->node); !done) return done;
+  // Whoever reads or pulls goes on with the old object.
   detach(content);
-  if (old == 0) return {};
-  if (auto done = core_.tree->set_content(node, 0); !done) return done;
-  core_.garbage.add(old);
   return {};
 }
 

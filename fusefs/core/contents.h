@@ -89,6 +89,7 @@ class Contents {
   Result<> load(OpenContent& content, const store::Node& node) const;
   Result<> record_here(const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
+  Result<> write_again(Lock& lock, const ContentPtr& content);
   void detach(const ContentPtr& content);
   void restamp(const ContentPtr& content);
   Result<> lost(const ContentPtr& content);

@@ -20,6 +20,8 @@ namespace {
 constexpr Duration kSettleAfter = std::chrono::seconds(1);
 /// From this many on one syncfs is cheaper than a sync for each.
 constexpr std::size_t kSyncAllFrom = 4;
+constexpr std::size_t kCopyBytes = 1u << 20;
+constexpr std::size_t kCopyRanges = 65536;  // of data; holes between more of them become zeros
 
 /// Larger ones have a hash once they were pushed or pulled whole: reading them takes too long for a
 /// question.
@@ -36,6 +38,24 @@ FileStamp stamp_of(const File& file) {
           WallNs{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
 }
 
+/// Its data; what is a hole stays one.
+Result<> copy_onto_itself(File& file) {
+  const auto size = file.size();
+  if (!size) return pass(size.error());
+  Bytes buffer(kCopyBytes);
+  for (const auto& range : file.data_in({0, *size}, kCopyRanges)) {
+    for (std::uint64_t at = range.begin; at < range.end;) {
+      const auto left = std::min<std::uint64_t>(buffer.size(), range.end - at);
+      const auto got = file.read_at(at, std::span(buffer).first(left));
+      if (!got) return pass(got.error());
+      if (*got == 0) return {};
+      if (auto done = file.write_at(at, ByteView(buffer).first(*got)); !done) return done;
+      at += *got;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 void Contents::mark_unsettled(const ContentPtr& content) {
@@ -47,10 +67,33 @@ void Contents::mark_unsettled(const ContentPtr& content) {
   core_.effects.wake = true;
 }
 
+/// After a sync that failed the kernel takes its pages for clean, and the next one would say that
+/// they are on disk.
+Result<> Contents::write_again(Lock& lock, const ContentPtr& content) {
+  const Range all{0, UINT64_MAX};
+  wait_for_claims(lock, content, all);
+  content->writing.push_back(all);
+  const std::shared_ptr<File> file = content->file;
+  Result<> done;
+  {
+    const Unlocked open(lock);
+    done = copy_onto_itself(*file);
+  }
+  content->writing.erase(std::find(content->writing.begin(), content->writing.end(), all));
+  core_.moved.notify_all();
+  restamp(content);
+  if (done) content->sync_failed = false;
+  return done;
+}
+
 Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
   look_at_file(content);
   if (content->number == 0 && content->size == 0) return {};
   if (auto done = open_file(lock, content); !done) return done;
+  if (content->sync_failed && content->handed_out == 0) {
+    if (auto done = write_again(lock, content); !done) return pass(as_errno(done.error()));
+    if (auto done = open_file(lock, content); !done) return done;
+  }
   const store::Extents before = content->extents;
   const std::uint64_t writes = content->writes;
   const bool new_file = content->new_file;
@@ -63,6 +106,7 @@ Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
     if (done && new_file) done = core_.seams.io.sync_folder(folder);
     if (done && new_file) done = core_.seams.io.sync_folder(folder_of(folder));
   }
+  content->sync_failed = !done;
   if (!done) return pass(as_errno(done.error()));
   content->new_file = false;
   if (content->detached || (!content->unsettled && !content->is_volatile)) return {};
@@ -90,6 +134,7 @@ void Contents::settle(Lock& lock, bool now_all) {
   nodes.swap(unsettled_);
   settle_at_ = kNever;
   const bool all_at_once = nodes.size() >= kSyncAllFrom;
+  bool failed = false;
   std::map<NodeId, std::uint64_t> writes;
   for (const NodeId node : nodes) {
     if (const auto content = find(node)) writes[node] = content->writes;
@@ -98,14 +143,16 @@ void Contents::settle(Lock& lock, bool now_all) {
     const Unlocked open(lock);
     if (auto done = core_.content_files.sync_all(); !done) {
       log_warn("contents are not on disk: {}", done.error().message());
-      writes.clear();
+      failed = true;
     }
   }
   for (const NodeId node : nodes) {
     const auto content = find(node);
     if (!content || !content->unsettled) continue;
     Result<> done;
-    if (!all_at_once) {
+    if (failed) {
+      content->sync_failed = true;
+    } else if (!all_at_once || content->sync_failed) {
       done = sync(lock, content);
     } else if (writes.count(node) != 0 && writes[node] == content->writes) {
       // A pull may have landed since; its bytes are in `recent` only when that was before the sync

@@ -70,6 +70,7 @@ void Link::greeted(Lock& lock, const proto::VersionHandshakeResponse& response) 
   sequence_ = response.sequence;
   core_.watching.begin(response.continues);
   core_.listings.ready();
+  core_.stats.ready();
   core_.stats.space();
   core_.pulls.ready();
   core_.pushes.ready();

@@ -19,6 +19,7 @@ constexpr Duration kWalk = std::chrono::seconds(1);
 constexpr std::size_t kAskedAtOnce = 16;
 /// And with those that somebody waits for.
 constexpr std::size_t kAskedMost = 128;
+constexpr Duration kRetry = std::chrono::seconds(1);
 /// Unfinished pages of one request: a server that never says `last` cannot fill the memory.
 constexpr std::size_t kEntriesMax = 2'000'000;
 
@@ -40,7 +41,9 @@ Ticket Listings::wait(NodeId folder, std::function<void(Ticket, const Result<>&)
 }
 
 void Listings::want(NodeId folder) {
-  ask(folder);
+  const auto asked = ask(folder);
+  // What comes from now on is newer than what made us ask; what has come is not.
+  asked->again = asked->again || asked->pages.count(asked->entry) != 0;
   pump();
 }
 
@@ -53,40 +56,16 @@ Listings::AskedPtr Listings::ask(NodeId folder) {
   return asked;
 }
 
-void Listings::again() {
-  again_ = true;
-  want(kRootNode);
-}
-
-/// Those that have names in them; a folder that was never looked into stays so.
-void Listings::folders_in(NodeId folder) {
-  std::vector<NodeId> folders;
-  const auto read = core_.tree->list(folder, 0, [&](const FolderEntry& entry) {
-    if (entry.attributes.kind == Kind::folder) folders.push_back(entry.attributes.node);
-    return true;
-  });
-  if (!read) return;
-  for (const NodeId child : folders) {
-    bool any = false;
-    const auto looked =
-        core_.tree->list(child, 0, [&](const FolderEntry&) { return !(any = true); });
-    const auto listed = core_.tree->listed(child);
-    if (!looked || !any || !listed) continue;
-    if (*listed) {
-      folders_in(child);
-    } else {
-      ask(child);
-    }
-  }
-}
-
 void Listings::ready() {
+  core_.tree->in_doubt([this](NodeId folder) { return ask(folder), true; });
   pump();
 }
 
 void Listings::lost() {
+  failed_.clear();
   for (const auto& [folder, asked] : asked_) {
     asked->session = 0;
+    asked->again = false;
     asked->pages.clear();
     asked->entries = 0;
   }
@@ -102,6 +81,9 @@ void Listings::away() {
 }
 
 void Listings::pump() {
+  if (!failed_.empty() && core_.now() >= retry_at_) {
+    for (const NodeId folder : std::exchange(failed_, {})) ask(folder);
+  }
   std::size_t under_way = 0;
   for (const auto& [folder, asked] : asked_) under_way += asked->session != 0 ? 1 : 0;
   // A copy: what cannot be asked for leaves the table.
@@ -126,7 +108,7 @@ void Listings::send(const AskedPtr& asked) {
 }
 
 std::uint32_t Listings::next_budget() {
-  const bool walk = again_ || (budget_ != 0 && core_.now() < asked_at_ + kWalk);
+  const bool walk = budget_ != 0 && core_.now() < asked_at_ + kWalk;
   asked_at_ = core_.now();
   budget_ = walk ? std::min(std::max(budget_, kBudgetLeast) * 4, kBudgetMost) : kBudgetLeast;
   return budget_;
@@ -159,7 +141,7 @@ void Listings::page(const AskedPtr& asked, const proto::ListPage& page) {
     if (const auto node = core_.tree->of_entry(page.folder)) {
       log_debug("list of {}: {} names, as of {}", page.folder.value, complete.entries.size(),
                 complete.sequence.value);
-      auto done = core_.tree->listed_by_server(*node, complete.entries);
+      auto done = core_.tree->listed_by_server(*node, complete.entries, is_newest(asked, *node));
       if (!done && *node == asked->folder) return finish(asked, done);
       if (!done) log_warn("a folder's list cannot be worked in: {}", done.error().message());
       core_.watching.again_after(page.folder, complete.sequence);
@@ -175,10 +157,28 @@ void Listings::finish(const AskedPtr& asked, const Result<>& result) {
   if (asked->session != 0) core_.link.close_session(asked->session);
   const auto it = asked_.find(asked->folder);
   if (it != asked_.end() && it->second == asked) asked_.erase(it);
-  if (again_ && result) folders_in(asked->folder);
-  if (asked_.empty()) again_ = false;
+  if (asked->again && result) ask(asked->folder);
+  if (!result) ask_later(asked->folder);
   resume(asked, result);
   pump();
+}
+
+/// Whether no doubt about the names came up since this was asked for.
+bool Listings::is_newest(const AskedPtr& asked, NodeId folder) const {
+  const auto own = asked_.find(folder);
+  return own == asked_.end() || (own->second == asked && !asked->again);
+}
+
+/// What is in doubt must not stay so because the server's disk failed once.
+void Listings::ask_later(NodeId folder) {
+  const auto node = core_.tree->node(folder);
+  if (!node || !node->has(store::kInDoubt) || !core_.link.ready()) return;
+  if (failed_.empty()) retry_at_ = core_.now() + kRetry;
+  failed_.insert(folder);
+}
+
+Time Listings::next_deadline() const {
+  return failed_.empty() || !core_.link.ready() ? kNever : retry_at_;
 }
 
 void Listings::resume(const AskedPtr& asked, const Result<>& result) {

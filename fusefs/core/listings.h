@@ -27,8 +27,6 @@ class Listings {
   Ticket wait(NodeId folder, std::function<void(Ticket, const Result<>&)> resume, Ticket again);
   /// Lists it, nobody waits.
   void want(NodeId folder);
-  /// Everything that was listed before is listed again, from the root down.
-  void again();
   bool under_way() const { return !asked_.empty(); }
   void ready();
   void lost();
@@ -36,6 +34,7 @@ class Listings {
   void away();
   /// Sends what is wanted and not sent.
   void pump();
+  Time next_deadline() const;
 
  private:
   struct Page {
@@ -49,6 +48,7 @@ class Listings {
     std::vector<Ticket> waiters;
     std::map<EntryId, Page> pages;  // folders that have begun and not ended
     std::size_t entries = 0;
+    bool again = false;  // wanted once more since it was asked for
   };
   using AskedPtr = std::shared_ptr<Asked>;
 
@@ -58,14 +58,16 @@ class Listings {
   void page(const AskedPtr& asked, const proto::ListPage& page);
   std::uint32_t next_budget();
   void resume(const AskedPtr& asked, const Result<>& result);
-  void folders_in(NodeId folder);
   void finish(const AskedPtr& asked, const Result<>& result);
+  bool is_newest(const AskedPtr& asked, NodeId folder) const;
+  void ask_later(NodeId folder);
 
   Core& core_;
   std::map<NodeId, AskedPtr> asked_;
+  std::set<NodeId> failed_;  // in doubt still: asked for again at retry_at_
+  Time retry_at_{};
   std::uint32_t budget_ = 0;
   Time asked_at_{};
-  bool again_ = false;  // what is listed now was listed before, and so were the folders in it
 };
 
 }  // namespace ebb::fusefs

@@ -59,6 +59,7 @@ struct OpenContent {
   bool is_volatile =
       false;  // the store counts what is here as lost after a power cut, where the server has it
   bool write_marked = false;  // the store knows that a writer has the file in hand
+  bool sync_failed = false;  // what is in the file may never reach the disk but by being written again
   bool unrecorded =
       false;  // the file was changed and the store does not know it: the mark stays until it does
   std::uint32_t handed_out = 0;  // writers that may write the file without us

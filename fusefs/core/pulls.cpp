@@ -48,7 +48,8 @@ void Pulls::want_all(const ContentPtr& content) {
 
 void Pulls::became_wanted(const ContentPtr& content) {
   if (content->whole || content->detached) return;
-  if (wanted_.emplace(content->node, content).second) core_.effects.wake = true;
+  // A former content of the node may stand there, whose pulls have ended.
+  wanted_.insert_or_assign(content->node, content);
   core_.effects.wake = true;
 }
 
@@ -109,6 +110,9 @@ void Pulls::pump(Lock&) {
 }
 
 void Pulls::pump_priority(std::uint8_t priority) {
+  if (std::erase_if(wanted_, [](const auto& one) { return one.second->detached; }) != 0) {
+    background_done_ = false;
+  }
   if (priority == kBackground) load_background();
   std::vector<ContentPtr> contents;
   contents.reserve(wanted_.size());
@@ -190,6 +194,8 @@ bool Pulls::start(const ContentPtr& content, std::uint8_t priority) {
   session->id = core_.link.open_session(
       [this, session](Lock& lock, const proto::Body& body) { heard(lock, session, body); });
   sessions_.emplace(session->id, session);
+  log_debug("pull {}: node {} entry {} version {}", session->id, content->node.value,
+            node->entry.value, version.value);
   core_.tree->set_active(content->node, State::pulling, true);
   core_.link.send(session->id,
                   proto::Pull{node->entry, version, std::move(ranges), priority, true});

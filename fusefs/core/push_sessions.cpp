@@ -384,11 +384,14 @@ void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const
   if (removes && step.from_folder) core_.listings.want(step.from_folder);
   // An edit wins against a deletion: what was changed there meanwhile is not removed with a newer
   // version.
-  // What the server has not told us of may be no other content, but its own record that was behind its disk.
+  // What the server has not told us of may be no other content, but its own record that was behind
+  // its disk.
   const auto node = core_.tree->node(step.node);
   const bool newer = step.kind == StepKind::push && step.entry && code == proto::Errc::moved_on &&
                      node && node->content_server > node->content_base;
-  const bool clear = removes || newer || core_.tree->place_taken(step);
+  // It stays under another name: the removal is repeated with the newer version.
+  const bool further = removes && node && node->links != 0 && !node->has(store::kContentDirty);
+  const bool clear = (removes && !further) || newer || core_.tree->place_taken(step);
   if (clear || refusals >= kRefusalsMax) {
     log_info("a push contradicts the server: {}", why);
     return ended(operation, core_.tree->step_refused(step, true, why));

@@ -18,6 +18,10 @@ void Stats::want(NodeId node) {
   core_.effects.wake = true;
 }
 
+void Stats::ready() {
+  core_.tree->unsure([this](NodeId node) { return wanted_.insert(node), true; });
+}
+
 void Stats::lost() {
   wanted_.insert(asked_.begin(), asked_.end());
   asked_.clear();
@@ -50,20 +54,24 @@ void Stats::pump() {
     asked_.insert(node);
     auto id = std::make_shared<std::uint32_t>(0);
     *id = core_.link.open_session(
-        [this, node, id](Lock&, const proto::Body& body) { heard(node, *id, body); });
+        [this, node, id, entry = record->entry](Lock&, const proto::Body& body) {
+          heard(node, entry, *id, body);
+        });
     core_.link.send(*id, proto::Stat{record->entry});
   }
 }
 
-void Stats::heard(NodeId node, std::uint32_t session, const proto::Body& body) {
+void Stats::heard(NodeId node, EntryId entry, std::uint32_t session, const proto::Body& body) {
   core_.link.close_session(session);
   const auto* response = std::get_if<proto::StatResponse>(&body);
-  // That an entry is gone is told by the watch.
-  if (response == nullptr) {
+  const auto* error = std::get_if<proto::ErrorMessage>(&body);
+  const bool gone = error != nullptr && error->code == proto::Errc::not_found;
+  if (response == nullptr && !gone) {
     asked_.erase(node);
     return;
   }
-  const auto done = core_.tree->entry_from_server(response->entry);
+  const auto done =
+      gone ? core_.tree->entry_gone(entry) : core_.tree->entry_from_server(response->entry);
   const bool disk = !done && (is_errno(done.error(), EIO) || is_errno(done.error(), ENOSPC));
   if (!done) {
     log_warn("the server's word on an entry cannot be worked in: {}", done.error().message());

@@ -21,13 +21,15 @@ class Stats {
   explicit Stats(Core& core) : core_(core) {}
 
   void want(NodeId node);
+  /// What the tree is unsure of is asked for.
+  void ready();
   void lost();
   /// What was answered last; asks again when that is some seconds old.
   SpaceFigures space();
   void pump();
 
  private:
-  void heard(NodeId node, std::uint32_t session, const proto::Body& body);
+  void heard(NodeId node, EntryId entry, std::uint32_t session, const proto::Body& body);
 
   Core& core_;
   std::set<NodeId> wanted_;

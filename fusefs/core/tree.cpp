@@ -273,6 +273,10 @@ std::uint64_t Tree::new_content_number() {
   return numbers.next++;
 }
 
+Result<> Tree::empty_content(NodeId id) {
+  return impl_->change([&](Edit& edit) { fusefs::empty_content(edit, id); });
+}
+
 Result<> Tree::set_content(NodeId id, std::uint64_t number) {
   return impl_->change([&](Edit& edit) {
     const auto former = edit.node(id).content;
@@ -307,11 +311,28 @@ Result<> Tree::set_hash(NodeId id, std::uint64_t hash) {
   });
 }
 
-void Tree::pulls(const std::function<bool(NodeId)>& visit) const {
-  // What cannot be read is wanted later: the next call tries again.
-  (void)impl_->core.store().scan(Table::pulls, 0, 0, [&](std::uint64_t, const store::Cell& cell) {
+namespace {
+
+/// What cannot be read is wanted later: the next call tries again.
+void each_in(const store::Store& store, Table table, std::uint64_t argument,
+             const std::function<bool(NodeId)>& visit) {
+  (void)store.scan(table, argument, 0, [&](std::uint64_t, const store::Cell& cell) {
     return visit(unpack_node(cell));
   });
+}
+
+}  // namespace
+
+void Tree::pulls(const std::function<bool(NodeId)>& visit) const {
+  each_in(impl_->core.store(), Table::pulls, 0, visit);
+}
+
+void Tree::unsure(const std::function<bool(NodeId)>& visit) const {
+  each_in(impl_->core.store(), Table::unsettled, kUnsureTable, visit);
+}
+
+void Tree::in_doubt(const std::function<bool(NodeId)>& visit) const {
+  each_in(impl_->core.store(), Table::unsettled, kInDoubtTable, visit);
 }
 
 Result<> Tree::set_open_for_write(NodeId id, bool on) {
@@ -327,9 +348,8 @@ Result<> Tree::detach(NodeId id) {
 }
 
 Result<> Tree::list_anew(NodeId folder) {
-  return impl_->change([&](Edit& edit) {
-    edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
-  });
+  return impl_->change(
+      [&](Edit& edit) { edit.change(folder, [](Node& n) { n.set(store::kListed, false); }); });
 }
 
 Result<bool> Tree::names_wait(NodeId id) const {
@@ -341,8 +361,10 @@ Result<bool> Tree::names_wait(NodeId id) const {
 
 // ---- the server's side
 
-Result<> Tree::listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries) {
-  return impl_->change([&](Edit& edit) { fusefs::listed_by_server(edit, folder, entries); });
+Result<> Tree::listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries,
+                                bool settles) {
+  return impl_->change(
+      [&](Edit& edit) { fusefs::listed_by_server(edit, folder, entries, settles); });
 }
 
 Result<> Tree::changed_by_server(const proto::Change& change) {
@@ -350,7 +372,15 @@ Result<> Tree::changed_by_server(const proto::Change& change) {
 }
 
 Result<> Tree::entry_from_server(const proto::Entry& entry) {
-  return impl_->change([&](Edit& edit) { fusefs::entry_from_server(edit, entry); });
+  return impl_->change([&](Edit& edit) {
+    const auto id = find_entry(edit.core.store(), entry.id);
+    if (id) edit.answered(*id, store::kUnsure);
+    fusefs::entry_from_server(edit, entry);
+  });
+}
+
+Result<> Tree::entry_gone(EntryId entry) {
+  return impl_->change([&](Edit& edit) { fusefs::entry_gone(edit, entry); });
 }
 
 std::vector<NodeId> Tree::listed_folders() const {
@@ -362,8 +392,12 @@ Result<proto::FolderSummary> Tree::folder_summary(NodeId folder) const {
       [&](const store::Store& store) { return fusefs::folder_summary(store, folder); });
 }
 
+Result<> Tree::doubt(NodeId folder) {
+  return impl_->change([&](Edit& edit) { edit.relist(folder); });
+}
+
 Result<> Tree::forget_listings() {
-  return impl_->change([](Edit& edit) { fusefs::forget_listings(edit); });
+  return impl_->change([](Edit& edit) { edit.relist_all(kRootNode); });
 }
 
 Result<> Tree::begin_anew() {

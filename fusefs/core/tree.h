@@ -149,6 +149,8 @@ class Tree {
   Result<> set_content(NodeId id, std::uint64_t number);
   /// An application wrote or cut: new size and mtime, dirty, remote becomes sync, into the queue.
   Result<> content_written(NodeId id, std::uint64_t size);
+  /// The same where it was cut to nothing and has no file any more.
+  Result<> empty_content(NodeId id);
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.
   Result<> set_here(NodeId id, ByteView extents, bool whole, bool settled);
   /// Its content file is no more.  True: what the server has is pulled anew; false: there is none of it
@@ -179,17 +181,26 @@ class Tree {
 
   // ---- the server's side
   /// The names of a folder as the server listed them, all of them.  `sequence`: up to which changes are in.
-  Result<> listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries);
+  /// `settles`: it was asked for after the last doubt about these names came up.
+  Result<> listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries,
+                            bool settles = true);
   /// A change of the watch.  What is known already is no change.
   Result<> changed_by_server(const proto::Change& change);
-  /// A fresh word on one entry (Stat, or the attributes of a pull).
+  /// The answer to a question for one entry.
   Result<> entry_from_server(const proto::Entry& entry);
+  /// Or that there is no such entry any more.
+  Result<> entry_gone(EntryId entry);
   /// Folders whose names are known, for a comparison with the server.
   std::vector<NodeId> listed_folders() const;
   /// What is known of the server's names in it, as ebb-protocol(7), "Comparing", has it.
   Result<proto::FolderSummary> folder_summary(NodeId folder) const;
-  /// Nothing is believed of the server's side any more but what is compared: every folder is listed anew.
+  /// Its names are to be asked for again.
+  Result<> doubt(NodeId folder);
+  /// What happened since is told by nobody: every folder that is known is listed again, from the root down.
   Result<> forget_listings();
+  /// The questions that were not answered yet: for entries, for the names of folders.
+  void unsure(const std::function<bool(NodeId)>& visit) const;
+  void in_doubt(const std::function<bool(NodeId)>& visit) const;
   /// The server has another past of this tree than the one we know: nothing that was known of it counts.  What is
   /// here is as if it had been made here; it meets the server's when that is listed.
   Result<> begin_anew();

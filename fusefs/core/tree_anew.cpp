@@ -58,7 +58,7 @@ void begin_anew(Edit& edit) {
   forget_names(edit, kRootNode);
   for (const auto& limbo : edit.core.limbo) edit.touch(limbo.node);
   edit.core.limbo.clear();
-  edit.relist(kRootNode);
+  edit.relist_all(kRootNode);
 }
 
 }  // namespace ebb::fusefs

@@ -90,6 +90,7 @@ void merge_folder(Edit& edit, NodeId id, NodeId hidden) {
     n.set(store::kAttributesDirty, false);
     n.set(store::kListed, theirs.has(store::kListed));
   });
+  if (theirs.has(store::kInDoubt)) edit.relist_all(id);
   edit.effects.attributes_changed.push_back(id);
 }
 
@@ -221,7 +222,7 @@ void await_servers(Edit& edit, NodeId id, const Node& ours) {
     n.attributes_base = {};
   });
   edit.set_text(id, Text::reason, {});
-  edit.effects.unsure.push_back(id);
+  edit.unsure(id);
 }
 
 }  // namespace
@@ -238,8 +239,6 @@ NodeId set_aside(Edit& edit, NodeId id) {
   edit.end_step(id);
   const auto next = hand_over(edit, id);
   await_servers(edit, next, edit.node(id));
-  // That its word is awaited is not recorded; that the folder is to be listed is.
-  edit.relist(folder);
   become_new(edit, id);
   step_aside(edit, id, folder, text);
   return next;

@@ -69,6 +69,12 @@ void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled)
   if (becomes_sync) wake_above(edit, id);
 }
 
+void empty_content(Edit& edit, NodeId id) {
+  content_written(edit, id, 0);
+  edit.drop_content(id);
+  set_here(edit, id, {}, true, true);
+}
+
 bool content_lost(Edit& edit, NodeId id) {
   const auto node = edit.node(id);
   if (!node.entry || !is_synced(node.status) || node.has(store::kContentDirty)) {

@@ -103,6 +103,10 @@ void Edit::set_entry(NodeId id, EntryId entry) {
     erase_cell(Table::entries, 0, former.value);
   }
   change(id, [&](Node& n) { n.entry = entry; });
+  if (!entry) {
+    answered(id, store::kUnsure);
+    answered(id, store::kInDoubt);
+  }
   if (entry) put_cell(Table::entries, 0, entry.value, id);
   touch(id);
 }
@@ -154,11 +158,41 @@ void Edit::end_step(NodeId id) {
   touch(id);
 }
 
+namespace {
+
+std::uint64_t table_of(store::NodeFlag question) {
+  return question == store::kUnsure ? kUnsureTable : kInDoubtTable;
+}
+
+}  // namespace
+
+void Edit::unsure(NodeId id) {
+  if (!node(id).entry) return;
+  change(id, [](Node& n) { n.set(store::kUnsure); });
+  put_cell(Table::unsettled, kUnsureTable, id.index(), id);
+  effects.unsure.push_back(id);
+}
+
 void Edit::relist(NodeId folder) {
   const auto record = folder ? find(folder) : std::nullopt;
   if (!record || !record->is_folder() || !record->entry) return;
-  change(folder, [](Node& n) { n.set(store::kListed, false); });
+  change(folder, [](Node& n) { n.set(store::kInDoubt); });
+  put_cell(Table::unsettled, kInDoubtTable, folder.index(), folder);
   effects.unlisted.push_back(folder);
+}
+
+void Edit::relist_all(NodeId folder) {
+  relist(folder);
+  change(folder, [](Node& n) { n.set(store::kDeepDoubt, n.has(store::kInDoubt)); });
+}
+
+void Edit::answered(NodeId id, store::NodeFlag question) {
+  if (!node(id).has(question)) return;
+  change(id, [&](Node& n) {
+    n.set(question, false);
+    if (question == store::kInDoubt) n.set(store::kDeepDoubt, false);
+  });
+  erase_cell(Table::unsettled, table_of(question), id.index());
 }
 
 void Edit::drop_content(NodeId id) {

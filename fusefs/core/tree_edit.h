@@ -32,9 +32,11 @@ inline constexpr std::uint16_t kGoing = 1u << 1;
 /// that.  Removing the local one leaves a mark of absence.
 inline constexpr std::uint16_t kDetached = 1u << 2;
 
-/// Table::unsettled has a second table: the nodes with kOpenForWrite.
+/// Table::unsettled is a table for each of these flags: kVolatile, kOpenForWrite, kUnsure, kInDoubt.
 inline constexpr std::uint64_t kUnsettledTable = 0;
 inline constexpr std::uint64_t kOpenForWriteTable = 1;
+inline constexpr std::uint64_t kUnsureTable = 2;
+inline constexpr std::uint64_t kInDoubtTable = 3;
 
 /// Depth at which a chain of folders is taken for a circle on disk.
 inline constexpr int kDepthMax = 1 << 16;
@@ -169,8 +171,12 @@ class Edit {
   /// The place in the queue, with the step under way, goes to another node.
   void move_queued(NodeId from, NodeId to);
   void end_step(NodeId id);
-  /// The folder's names are asked for again.
+  /// Questions to the server, kept until they are answered: for a fresh word on the entry, for the
+  /// folder's names, for those of all known folders beneath as well.
+  void unsure(NodeId id);
   void relist(NodeId folder);
+  void relist_all(NodeId folder);
+  void answered(NodeId id, store::NodeFlag question);
   /// Content here is given up, whole or partial.
   void drop_content(NodeId id);
   void want_content(NodeId id);
@@ -234,6 +240,12 @@ NodeId replace_node(Edit& edit, NodeId id);
 NodeId give_up_content(Edit& edit, NodeId id);
 /// What waits at the node is dropped and the server's version shown, as remote.
 void show_servers(Edit& edit, NodeId id);
+/// The same for what was deleted here and is newer on the server, with the folders it stands in.
+void bring_back(Edit& edit, NodeId id);
+/// Whether the server is to be told that a name of it is no more.
+bool is_going(Edit& edit, NodeId id);
+/// A folder that was deleted here has more in it than was known: it stays.
+void revive_folder(Edit& edit, NodeId folder);
 void error_at(Edit& edit, NodeId id, std::string_view reason);
 /// A remote folder in which something is made takes the word of its nearest syncless or syncmore
 /// ancestor.
@@ -296,16 +308,18 @@ void start(Edit& edit);
 TreeCore::Numbers reserve_content_numbers(Edit& edit);
 
 void content_written(Edit& edit, NodeId id, std::uint64_t size);
+void empty_content(Edit& edit, NodeId id);
 void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled);
 bool content_lost(Edit& edit, NodeId id);
 void set_open_for_write(Edit& edit, NodeId id, bool on);
 
-void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries);
+void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
+                      bool settles);
 void changed_by_server(Edit& edit, const proto::Change& change);
 void entry_from_server(Edit& edit, const proto::Entry& entry);
-void forget_listings(Edit& edit);
 std::vector<NodeId> listed_folders(const store::Store& store);
 proto::FolderSummary folder_summary(const store::Store& store, NodeId folder);
+void entry_gone(Edit& edit, EntryId entry);
 void begin_anew(Edit& edit);
 /// The server's side of the node is gone altogether.
 void vanish(Edit& edit, NodeId id);

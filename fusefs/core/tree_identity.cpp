@@ -93,6 +93,10 @@ void leave_tombstone(Edit& edit, NodeId id) {
   Node record;
   record.kind = node.kind;
   record.status = node.is_folder() ? Status::syncless : Status::sync;
+  record.mode = node.mode;
+  record.uid = node.uid;
+  record.gid = node.gid;
+  record.mtime = node.mtime;
   record.set(store::kWhole);
   record.set(store::kListed);
   record.content_base = node.content_base;
@@ -128,7 +132,8 @@ NodeId hand_over(Edit& edit, NodeId id) {
   const auto old = edit.node(id);
   auto fresh = old;
   fresh.flags &= ~(store::kWhole | store::kVolatile | store::kOpenForWrite | store::kQueued |
-                   store::kPulling | store::kOrphan | store::kAccessTime | store::kSparse);
+                   store::kPulling | store::kOrphan | store::kAccessTime | store::kSparse |
+                   store::kUnsure | store::kInDoubt | store::kDeepDoubt);
   fresh.entry = {};
   fresh.queue_seq = 0;
   fresh.content = 0;
@@ -140,6 +145,8 @@ NodeId hand_over(Edit& edit, NodeId id) {
   edit.move_queued(id, next);
   edit.set_entry(id, {});
   edit.set_entry(next, old.entry);
+  if (old.has(store::kUnsure)) edit.unsure(next);
+  if (old.has(store::kInDoubt)) edit.relist(next);
   for (const auto& name : edit.names(id)) {
     if (name.server == id) edit.bind(name.folder, name.text, Side::server, next);
     if (name.local != id) continue;
@@ -183,14 +190,25 @@ void show_servers(Edit& edit, NodeId id) {
                  store::kListed);
     // None is believed to be known: what the server has is taken whole when it is asked, size and
     // all.
-    n.content_base = {};
-    n.attributes_base = n.attributes_server;
+    n.content_base = n.attributes_base = {};
   });
   edit.set_text(next, Text::reason, {});
-  edit.effects.unsure.push_back(next);
+  edit.unsure(next);
   for (const auto& name : names) {
     if (name.local != next) arrived_at(edit, name.folder, name.text);
   }
+}
+
+bool is_going(Edit& edit, NodeId id) {
+  const auto names = edit.names(id);
+  return std::any_of(names.begin(), names.end(),
+                     [&](const Name& n) { return n.server == id && (n.flags & kGoing) != 0; });
+}
+
+void bring_back(Edit& edit, NodeId id) {
+  const auto names = server_names(edit, id);
+  show_servers(edit, id);
+  for (const auto& name : names) revive_folder(edit, name.folder);
 }
 
 }  // namespace ebb::fusefs

@@ -128,7 +128,7 @@ void look_again(Edit& edit, NodeId id, const Step& step, const StepReceipt& rece
   auto folders = std::vector{step.from_folder, step.place_folder};
   if (edit.node(id).is_folder()) folders.push_back(id);
   for (const auto folder : folders) edit.relist(folder);
-  edit.effects.unsure.push_back(id);
+  edit.unsure(id);
 }
 
 bool carries_versions(StepKind kind) {
@@ -166,12 +166,13 @@ void versions_done(Edit& edit, NodeId id, const Step& step, const StepReceipt& r
 void look_beyond(Edit& edit, NodeId id) {
   const auto node = edit.node(id);
   const bool ours = node.has(store::kAttributesDirty);
-  if (!ours && node.attributes_server > node.attributes_base) edit.effects.unsure.push_back(id);
+  if (!ours && node.attributes_server > node.attributes_base) edit.unsure(id);
   if (node.kind != Kind::file || node.has(store::kContentDirty)) return;
   if (node.content_server <= node.content_base) return;
+  if (node.links == 0) return is_going(edit, id) ? bring_back(edit, id) : void();
   // What we have is on the server, among its older versions.  Which is the newest, the pull will
   // learn.
-  edit.effects.unsure.push_back(give_up_content(edit, id));
+  edit.unsure(give_up_content(edit, id));
 }
 
 }  // namespace
@@ -203,7 +204,7 @@ namespace {
 /// The deletion met something newer: that is shown again.
 void undo_removal(Edit& edit, NodeId id) {
   const auto node = edit.node(id);
-  if (!node.is_folder()) return show_servers(edit, id);
+  if (!node.is_folder()) return bring_back(edit, id);
   for (const auto& name : edit.names(id)) {
     if (name.server != id) continue;
     edit.flag(name.folder, name.text, kGoing, false);
@@ -217,9 +218,11 @@ void undo_removal(Edit& edit, NodeId id) {
   edit.change(id, [](Node& n) { n.set(store::kListed, false); });
 }
 
-/// It never came to be.
+/// It never came to be, wherever the folder's names have gone meanwhile.
 void forget_making(Edit& edit, NodeId id, const Step& step) {
   clear_server_name(edit, step.place_folder, step.place.name, id);
+  if (edit.node(id).entry) return;
+  for (const auto& name : edit.names(id)) clear_server_name(edit, name.folder, name.text, id);
 }
 
 }  // namespace
@@ -228,9 +231,15 @@ namespace {
 
 void contradicted(Edit& edit, NodeId id, const Step& step, std::string_view sentence) {
   // Attributes are never in conflict: with the newer base, ours come on top.
-  if (step.kind == StepKind::set_attributes) return edit.effects.unsure.push_back(id);
+  if (step.kind == StepKind::set_attributes) return edit.unsure(id);
   if (step.kind == StepKind::push && step.entry) {
     set_aside(edit, id);
+    return;
+  }
+  // One of several names goes, and the content is newer there: what was changed here as well is
+  // kept beside it.
+  if (step.kind == StepKind::remove) {
+    edit.node(id).has(store::kContentDirty) ? void(set_aside(edit, id)) : edit.unsure(id);
     return;
   }
   const auto cell = edit.name(step.place_folder, step.place.name);

@@ -26,7 +26,10 @@ std::optional<Node> find_node(const Store& store, NodeId id) {
 std::optional<Name> find_name(const Store& store, NodeId folder, std::string_view name) {
   auto found = store.name(folder, name);
   if (found) return std::move(*found);
-  if (is_errno(found.error(), ENOENT)) return std::nullopt;
+  // A folder that is no more has no names.
+  if (is_errno(found.error(), ENOENT) || found.error().code == store::Errc::stale) {
+    return std::nullopt;
+  }
   throw Failure{found.error()};
 }
 

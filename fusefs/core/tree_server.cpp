@@ -13,6 +13,38 @@ using store::Node;
 using store::Side;
 using store::Text;
 
+void revive_folder(Edit& edit, NodeId folder) {
+  for (int depth = 0; folder && depth < kDepthMax; ++depth) {
+    if (folder == kRootNode || edit.node(folder).links > 0) return;
+    NodeId above;
+    for (const auto& name : edit.names(folder)) {
+      if (name.server != folder || (name.flags & kGoing) == 0) continue;
+      above = name.folder;
+      edit.flag(name.folder, name.text, kGoing, false);
+      if (name.local) {
+        arrived_at(edit, name.folder, name.text);
+        continue;
+      }
+      edit.bind(name.folder, name.text, Side::local, folder);
+      edit.effects.names_changed.push_back({name.folder, name.text});
+    }
+    folder = above;
+  }
+}
+
+/// The kernel keeps no name of a folder in which it has not looked; but it may keep the number of
+/// the folder's links.
+void tell_of_new_name(Edit& edit, NodeId folder, const std::string& name) {
+  const auto& seen = edit.core.seams.names_seen;
+  auto& effects = edit.effects;
+  if (!seen || seen(folder)) {
+    effects.names_changed.push_back({folder, name});
+  } else if (edit.node(folder).has(store::kListed) && edit.core.seams.in_use(folder)) {
+    auto& told = effects.attributes_changed;
+    if (told.empty() || told.back() != folder) told.push_back(folder);
+  }
+}
+
 namespace {
 
 Kind kind_of(proto::EntryKind kind) {
@@ -61,6 +93,12 @@ void note_version(Edit& edit, NodeId id, const proto::Entry& entry) {
       id, [&](Node& n) { n.content_server = std::max(n.content_server, entry.content_version); });
 }
 
+/// The edit wins, unless it is our own, of which a step tells that is under way.
+void edited_where_deleted(Edit& edit, NodeId id, const proto::Entry& entry) {
+  note_version(edit, id, entry);
+  if (!step_under_way(edit.core.store(), id, edit.node(id))) bring_back(edit, id);
+}
+
 void apply_entry(Edit& edit, NodeId id, const proto::Entry& entry) {
   const auto before = edit.node(id);
   if (kind_of(entry.kind) != before.kind) return;
@@ -73,6 +111,7 @@ void apply_entry(Edit& edit, NodeId id, const proto::Entry& entry) {
   edit.save(id, before, after);
   if (before.kind != Kind::file || entry.content_version <= before.content_base) return;
   if (before.has(store::kContentDirty)) return note_version(edit, id, entry);
+  if (before.links == 0 && is_going(edit, id)) return edited_where_deleted(edit, id, entry);
   take_content(edit, id, entry);
 }
 
@@ -106,39 +145,6 @@ void contest(Edit& edit, NodeId id) {
   const auto node = edit.find(id);
   if (!node || !step_under_way(edit.core.store(), id, *node)) return;
   edit.afterwards.push_back([&core = edit.core, id] { core.contested.insert(id); });
-}
-
-/// A folder that was deleted here has more in it than was known: it stays.
-void revive_folder(Edit& edit, NodeId folder) {
-  for (int depth = 0; folder && depth < kDepthMax; ++depth) {
-    if (folder == kRootNode || edit.node(folder).links > 0) return;
-    NodeId above;
-    for (const auto& name : edit.names(folder)) {
-      if (name.server != folder || (name.flags & kGoing) == 0) continue;
-      above = name.folder;
-      edit.flag(name.folder, name.text, kGoing, false);
-      if (name.local) {
-        arrived_at(edit, name.folder, name.text);
-        continue;
-      }
-      edit.bind(name.folder, name.text, Side::local, folder);
-      edit.effects.names_changed.push_back({name.folder, name.text});
-    }
-    folder = above;
-  }
-}
-
-/// The kernel keeps no name of a folder in which it has not looked; but it may keep the number of
-/// the folder's links.
-void tell_of_new_name(Edit& edit, NodeId folder, const std::string& name) {
-  const auto& seen = edit.core.seams.names_seen;
-  auto& effects = edit.effects;
-  if (!seen || seen(folder)) {
-    effects.names_changed.push_back({folder, name});
-  } else if (edit.node(folder).has(store::kListed) && edit.core.seams.in_use(folder)) {
-    auto& told = effects.attributes_changed;
-    if (told.empty() || told.back() != folder) told.push_back(folder);
-  }
 }
 
 void show(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
@@ -179,6 +185,18 @@ void resume(Edit& edit, NodeId id) {
   if (node.has(store::kOrphan) && wants) edit.want_content(id);
 }
 
+/// A folder has one name: that the former one is gone is told a moment later, and until then nobody
+/// may move what stands there.
+void leave_former_places(Edit& edit, NodeId id, NodeId folder, const std::string& name) {
+  for (const auto& other : edit.names(id)) {
+    if (other.folder == folder && other.text == name) continue;
+    if (other.server == id) edit.bind(other.folder, other.text, Side::server, {});
+    if (other.local != id) continue;
+    edit.bind(other.folder, other.text, Side::local, {});
+    edit.effects.names_changed.push_back({other.folder, other.text});
+  }
+}
+
 void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) {
   contest(edit, id);
   // Into a folder that was moved into it here: our move is undone; where it cannot be, it is the
@@ -194,6 +212,7 @@ void known_entry(Edit& edit, NodeId folder, const std::string& name, NodeId id) 
   if (cell->local == id) return edit.flag(folder, name, kGoing, false);
   edit.flag(folder, name, kGoing, waits);
   if (waits) return;
+  if (edit.node(id).is_folder()) leave_former_places(edit, id, folder, name);
   cell->local ? arrived_at(edit, folder, name) : show(edit, folder, name, id);
   revive_folder(edit, folder);
 }
@@ -223,19 +242,13 @@ bool has_server_name(Edit& edit, NodeId id) {
   return std::any_of(names.begin(), names.end(), [&](const Name& n) { return n.server == id; });
 }
 
-bool has_going_name(Edit& edit, NodeId id) {
-  const auto names = edit.names(id);
-  return std::any_of(names.begin(), names.end(),
-                     [&](const Name& n) { return n.server == id && (n.flags & kGoing) != 0; });
-}
-
 void name_gone(Edit& edit, NodeId folder, const std::string& text, NodeId id) {
   const auto before = edit.name(folder, text);
   contest(edit, id);
   edit.bind(folder, text, Side::server, {});
   edit.flag(folder, text, kGoing, false);
   if (!has_server_name(edit, id)) return vanish(edit, id);
-  if (before->local != id || has_going_name(edit, id)) return;
+  if (before->local != id || is_going(edit, id)) return;
   // It is shown nowhere from now on: what was changed in it must not go with the name.
   const auto node = edit.node(id);
   if (node.links == 1 && node.has(store::kContentDirty)) set_aside(edit, id);
@@ -362,6 +375,17 @@ void changed_by_server(Edit& edit, const proto::Change& change) {
   entry_from_server(edit, change.entry);
 }
 
+void entry_gone(Edit& edit, EntryId entry) {
+  const auto id = find_entry(edit.core.store(), entry);
+  if (!id || *id == kRootNode) return;
+  for (const auto& name : edit.names(*id)) {
+    if (name.server != *id) continue;
+    edit.bind(name.folder, name.text, Side::server, {});
+    edit.flag(name.folder, name.text, kGoing, false);
+  }
+  vanish(edit, *id);
+}
+
 void entry_from_server(Edit& edit, const proto::Entry& entry) {
   const auto id = find_entry(edit.core.store(), entry.id);
   if (id) apply_entry(edit, *id, entry);
@@ -397,7 +421,23 @@ bool is_unanswered(Edit& edit, NodeId folder, const std::string& text, EntryId e
 
 }  // namespace
 
-void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries) {
+namespace {
+
+/// Those in it that were ever looked into: the others are listed when somebody does.
+void doubt_folders(Edit& edit, NodeId folder) {
+  for (const auto& name : edit.names_in(folder)) {
+    for (const auto id : {name.server, name.local}) {
+      const auto node = id ? edit.find(id) : std::nullopt;
+      if (!node || !node->is_folder() || node->has(store::kInDoubt)) continue;
+      if (node->has(store::kListed) || !edit.names_in(id).empty()) edit.relist_all(id);
+    }
+  }
+}
+
+}  // namespace
+
+void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
+                      bool settles) {
   edit.drop_expired_limbo();
   if (!edit.node(folder).is_folder()) refuse(ENOTDIR);
   std::map<std::string_view, EntryId> listed;
@@ -418,24 +458,10 @@ void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedE
   }
   const bool news = !edit.node(folder).has(store::kListed) && edit.node(folder).subfolders != 0;
   edit.change(folder, [](Node& n) { n.set(store::kListed); });
+  if (settles && edit.node(folder).has(store::kDeepDoubt)) doubt_folders(edit, folder);
+  if (settles) edit.answered(folder, store::kInDoubt);
   // The number of its links is known now.
   if (news && edit.core.seams.in_use(folder)) edit.effects.attributes_changed.push_back(folder);
-}
-
-void forget_listings(Edit& edit) {
-  std::vector<NodeId> folders{kRootNode};
-  while (!folders.empty()) {
-    const auto folder = folders.back();
-    folders.pop_back();
-    const auto node = edit.find(folder);
-    if (!node || !node->is_folder()) continue;
-    if (node->entry) edit.change(folder, [](Node& n) { n.set(store::kListed, false); });
-    need(edit.core.store().list(folder, 0, [&](const Name& name) {
-      if (name.local) folders.push_back(name.local);
-      if (name.server && name.server != name.local) folders.push_back(name.server);
-      return true;
-    }));
-  }
 }
 
 }  // namespace ebb::fusefs

@@ -136,9 +136,9 @@ NodeId hide_servers(Edit& edit, NodeId id, const Node& node) {
   theirs.queue_seq = 0;
   theirs.content = 0;
   theirs.hash_known = false;
-  // The size is ours where the content is: then nothing is believed of the server's until it tells.
+  // What is ours of it is not believed to be the server's until it tells.
   theirs.content_base = node.has(store::kContentDirty) ? Version{} : node.content_server;
-  theirs.attributes_base = node.attributes_server;
+  theirs.attributes_base = node.has(store::kAttributesDirty) ? Version{} : node.attributes_server;
   const auto hidden = edit.create(theirs);
   for (const auto which : {Text::xattrs, Text::target}) {
     edit.set_text(hidden, which, need(edit.core.store().text(id, which)));
@@ -148,7 +148,7 @@ NodeId hide_servers(Edit& edit, NodeId id, const Node& node) {
   for (const auto& name : edit.names(id)) {
     if (name.server == id) edit.bind(name.folder, name.text, Side::server, hidden);
   }
-  if ((node.flags & kDirty) != 0) edit.effects.unsure.push_back(hidden);
+  if ((node.flags & kDirty) != 0) edit.unsure(hidden);
   return hidden;
 }
 

@@ -53,10 +53,13 @@ void Watching::heard(const proto::Body& body) {
   const auto* begun = std::get_if<proto::WatchResponse>(&body);
   if (begun == nullptr) return;
   const bool first_time = !core_.settings.epoch();
-  if (!begun->complete && !first_time) {
-    continues_ ? core_.comparing.begin() : forget_listings();
-  } else {
+  if (begun->complete || first_time) {
     core_.comparing.pump();
+  } else if (continues_) {
+    core_.comparing.begin();
+  } else if (!forget_listings()) {
+    // What is not recorded as in doubt must not count as seen.
+    return;
   }
   epoch_ = begun->epoch;
   if (!begun->complete || sequence_ < begun->sequence) sequence_ = begun->sequence;
@@ -76,14 +79,14 @@ void Watching::begin_anew() {
     log_error("what was known of the server is not forgotten: {}", done.error().message());
     return core_.link.broken(done.error());
   }
-  core_.listings.again();
 }
 
-void Watching::forget_listings() {
-  if (auto done = core_.tree->forget_listings(); !done) {
-    log_error("the server's listing is not forgotten: {}", done.error().message());
-  }
-  core_.listings.again();
+bool Watching::forget_listings() {
+  const auto done = core_.tree->forget_listings();
+  if (done) return true;
+  log_error("the server's listing is not forgotten: {}", done.error().message());
+  core_.link.broken(done.error());
+  return false;
 }
 
 /// Not every number is a change: when nothing came before the answer to a question, nothing is to
@@ -130,7 +133,10 @@ void Watching::work_in(const proto::Change& change) {
   if (done) return;
   log_warn("a change of the server cannot be worked in: {}", done.error().message());
   const bool senseless = is_errno(done.error(), EINVAL) || is_errno(done.error(), ENOTDIR) ||
-                         is_errno(done.error(), ENOENT) || is_errno(done.error(), ESTALE);
+                         is_errno(done.error(), ENOENT) || is_errno(done.error(), ESTALE) ||
+                         is_errno(done.error(), ELOOP);
+  const auto folder = core_.tree->of_entry(change.place.folder);
+  if (senseless && folder) core_.listings.want(*folder);
   if (senseless) return;
   if (!failed_ || change.sequence < *failed_) failed_ = change.sequence;
   core_.link.broken(done.error());

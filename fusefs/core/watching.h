@@ -48,7 +48,7 @@ class Watching {
   void apply(const proto::Change& change);
   void work_in(const proto::Change& change);
   void check_caught_up();
-  void forget_listings();
+  bool forget_listings();
   void begin_anew();
   void ask_barrier();
 

@@ -58,6 +58,13 @@ Result<> sync_names(Depot& depot, const Batch& batch) {
   return staging ? depot.sync_staged() : Result<>();
 }
 
+/// Attributes that could be set in part only are our doing, and no change of the content.
+void look_at_part(Depot& depot, Mutation& mutation) {
+  if (mutation.intent.deed != Deed::set_attributes) return;
+  auto facts = depot.stat(mutation.plan.at);
+  if (facts && same_content(*facts, mutation.plan.seen)) mutation.left = std::move(*facts);
+}
+
 /// The executor's part.  An error leaves every intent undone.
 Result<> perform_all(Depot& depot, store::Store& store, Batch& batch) {
   auto ok = sync_contents(depot, batch);
@@ -70,6 +77,7 @@ Result<> perform_all(Depot& depot, store::Store& store, Batch& batch) {
     } else {
       mutation->error = landed.error();
       if (landed.error().code == Errc::lost) break;
+      look_at_part(depot, *mutation);
     }
     if (mutation->push) mutation->push->file.reset();
     mutation->file.reset();
@@ -334,6 +342,9 @@ Result<> Service::Impl::account_all(Batch& batch) {
   for (auto& mutation : batch) {
     if (!mutation->landed) {
       if (auto ok = erase_intent(tx, *store, mutation->intent.sequence); !ok) return ok;
+      if (!mutation->left) continue;
+      if (auto ok = tree->observe(tx, mutation->intent.entry, *mutation->left, true); !ok)
+        return ok;
       continue;
     }
     auto receipt = account(tx, books(), mutation->intent, mutation->plan, *mutation->landed);

@@ -144,16 +144,29 @@ Result<> check_versions(const Tree& tree, const Intent& intent, const Seen& seen
 
 namespace {
 
+/// True when the depot's error says that the tree is as it was.
+bool definite(const Error& error) {
+  return error.code == Errc::moved_on || is_errno(error, EEXIST) || is_errno(error, ENOTEMPTY) ||
+         is_errno(error, ENOENT) || is_errno(error, ENOTDIR);
+}
+
+/// The further names of what has landed get it, too.  One that another program changed keeps what
+/// it has now, as an entry of its own.
+Result<> land_links(Depot& depot, const Intent& intent, const Plan& plan, Landed& landed) {
+  for (const auto& other : plan.others) {
+    auto linked = depot.land_link(plan.at, other, landed.before, intent.staging | kLinkStaging,
+                                  intent.sequence);
+    if (!linked && !definite(linked.error())) return pass(linked.error());
+    if (linked) landed.after = linked->after;
+  }
+  return {};
+}
+
 Result<Landed> land_over(Depot& depot, const Intent& intent, const Plan& plan) {
   auto landed = depot.land_over(intent.staging, plan.at, plan.seen, intent.sequence);
   if (!landed) return landed;
-  for (const auto& other : plan.others) {
-    auto linked = depot.land_link(plan.at, other, landed->before, intent.staging | kLinkStaging,
-                                  intent.sequence);
-    // A name that another program changed keeps what it has now, as an entry of its own.
-    if (linked) landed->after = linked->after;
-  }
-  return landed;
+  auto linked = land_links(depot, intent, plan, *landed);
+  return linked ? landed : Result<Landed>(pass(linked.error()));
 }
 
 Result<Landed> perform_step(Depot& depot, const Intent& intent, const Plan& plan) {
@@ -186,12 +199,6 @@ Result<bool> stands(Depot& depot, const Spot& spot, const Identity& identity) {
     return false;
   }
   return pass(facts.error());
-}
-
-/// True when the depot's error says that the tree is as it was.
-bool definite(const Error& error) {
-  return error.code == Errc::moved_on || is_errno(error, EEXIST) || is_errno(error, ENOTEMPTY) ||
-         is_errno(error, ENOENT) || is_errno(error, ENOTDIR);
 }
 
 /// What is in staging under the intent's number: our content goes, what an exchange brought out is
@@ -230,10 +237,10 @@ Result<std::optional<Landed>> recover_landing(Depot& depot, const Intent& intent
     if (*found) *kept = std::move(**found);
   }
   if (auto ok = note_kept(depot, *kept, done); !ok) return pass(ok.error());
-  for (const auto& other : plan.others) {
-    (void)depot.unstage(intent.staging | kLinkStaging);
-    (void)depot.land_link(plan.at, other, plan.seen, intent.staging | kLinkStaging,
-                          intent.sequence);
+  if (!plan.others.empty()) {
+    auto cleared = depot.unstage(intent.staging | kLinkStaging);
+    if (cleared) cleared = land_links(depot, intent, plan, done);
+    if (!cleared) return pass(cleared.error());
   }
   return std::optional(std::move(done));
 }

@@ -109,6 +109,7 @@ struct Mutation {
   std::optional<Error> error;
   Plan plan;
   std::optional<Landed> landed;
+  std::optional<Facts> left;  // what attributes that could be set in part only have left behind
   std::optional<Receipt> receipt;
 };
 

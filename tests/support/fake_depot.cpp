@@ -656,6 +656,10 @@ Result<Landed> FakeDepot::set_attributes(const Spot& spot, const Identity& ident
   Landed landed;
   landed.before = facts(where->ino);
   if (where->ino == 0 || landed.before.identity != identity) return fail_errno(ENOENT, spot.name);
+  if (!xattrs_ && (bits & proto::kXattrs) != 0) {
+    set(where->ino, bits & proto::kMode, attributes);
+    return fail_errno(ENOSPC, "xattrs");
+  }
   set(where->ino, bits, attributes);
   landed.after = facts(where->ino);
   return landed;

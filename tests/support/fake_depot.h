@@ -63,6 +63,8 @@ class FakeDepot final : public server::Depot {
   void overflow_notices() { notices_.all = true; }
   /// As for a process that may not give files away.
   void refuse_owners() { owners_ = false; }
+  /// As a disk that has no room for xattrs: what else is set stays set.
+  void refuse_xattrs() { xattrs_ = false; }
   void set_space(server::Space space) { space_ = space; }
 
   // ---- Depot
@@ -164,6 +166,7 @@ class FakeDepot final : public server::Depot {
   WallNs tick_ = 1'000'000'000'000'000'000;
   bool exchanges_ = true;
   bool owners_ = true;
+  bool xattrs_ = true;
   std::map<Ino, std::uint64_t> watched_;
   server::Notices notices_;
   server::Space space_{1ull << 40, 1ull << 39, 1u << 20, 1u << 19};

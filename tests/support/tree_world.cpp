@@ -454,7 +454,7 @@ void TreeWorld::list_all() {
     folders.pop_back();
     const auto node = tree_->node(folder);
     if (!node || !node->is_folder()) continue;
-    if (!node->has(store::kListed)) list(folder);
+    if (!node->has(store::kListed) || node->has(store::kInDoubt)) list(folder);
     if (!tree_->node(folder)) continue;
     must(tree_->list(folder, 0, [&](const fusefs::FolderEntry& e) {
       folders.push_back(e.attributes.node);

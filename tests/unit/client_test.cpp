@@ -223,6 +223,37 @@ TEST_F(ClientTest, OfflineEverythingGoesOnAndIsPushedLater) {
   EXPECT_EQ(world.depot.content("docs/c").value_or("?"), "offline");
 }
 
+TEST_F(ClientTest, BehindTheChangeLogEveryKnownFolderIsComparedAndShownMeanwhile) {
+  ASSERT_TRUE(world.list(0, kRootNode));
+  ASSERT_TRUE(world.list(0, *world.find(0, "docs")));
+  world.plug(0, false);
+  world.changes_max = 5;
+  world.end_server();
+  ASSERT_TRUE(world.start_server());
+  ASSERT_TRUE(world.unlink(1, "docs/a"));
+  ASSERT_TRUE(world.make_folder(1, "docs/more"));
+  ASSERT_TRUE(world.write(1, "docs/b", "new"));
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(world.write(1, "n" + std::to_string(i), "x"));
+  world.pass(std::chrono::seconds(20));
+  // The server is met, and goes before it has told anything.
+  world.plug(0, true);
+  while (!world.client(0).status().connected) world.pass(std::chrono::milliseconds(10));
+  world.plug(0, false);
+  world.pass(std::chrono::seconds(60));
+  ASSERT_TRUE(world.list(0, kRootNode));
+  ASSERT_TRUE(world.list(0, *world.find(0, "docs"))) << "a folder that was known";
+  world.kill_client(0);
+  ASSERT_TRUE(world.start_client(0));
+  ASSERT_TRUE(world.list(0, *world.find(0, "docs"))) << "a folder that was known";
+  world.plug(0, true);
+  ASSERT_TRUE(world.run_until_quiet());
+  std::set<std::string> names;
+  for (const auto& [path, shown] : world.tree(0)) names.insert(path);
+  std::set<std::string> expected;
+  for (const auto& [path, content] : world.depot.tree()) expected.insert(path);
+  EXPECT_EQ(names, expected);
+}
+
 TEST_F(ClientTest, ConcurrentChangesAreAConflictAndNeitherIsLost) {
   ASSERT_EQ(world.read(0, "docs/a").value_or("?"), "hello");
   ASSERT_EQ(world.read(1, "docs/a").value_or("?"), "hello");

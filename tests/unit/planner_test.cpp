@@ -1,13 +1,19 @@
 // The plan as a table: from what is known of a node and its names to the next step.
 #include "fusefs/core/planner.h"
 
+#include <sstream>
+#include <string_view>
+
 #include <gtest/gtest.h>
+
+#include "tests/support/tree_world.h"
 
 namespace ebb::fusefs {
 namespace {
 
 using store::Kind;
 using store::Status;
+using test::TreeWorld;
 
 PlanFacts known_file() {
   PlanFacts facts;
@@ -184,6 +190,131 @@ TEST(Planner, ACircleIsLeftByANameBesideThePlaceOnce) {
   EXPECT_EQ(step.place.name, passing_name(facts.node));
   facts.leaving = NamePlace{step.place_folder, step.place.folder, step.place.name};
   EXPECT_EQ(plan(facts).kind, StepKind::after);
+}
+
+// ---- the three trees: every combination of what the server has, what is here, and what both come
+// from
+
+/// What stands at a name: nothing, a file with one of three contents, a folder, a symlink.
+constexpr std::string_view kThings = "-abcdl";
+
+struct ThreeTrees {
+  TreeWorld world;
+
+  static Kind kind_of(char thing) {
+    return thing == 'd' ? Kind::folder : thing == 'l' ? Kind::symlink : Kind::file;
+  }
+  static bool same_entry(char from, char to) {
+    return from != '-' && to != '-' && kind_of(from) == kind_of(to);
+  }
+
+  void on_server(char from, char to) {
+    auto& server = world.server;
+    if (from == to) return;
+    const auto entry = server.find("x");
+    if (same_entry(from, to)) {
+      server.write(*entry, {to});
+      return;
+    }
+    if (entry) server.remove(kRootEntry, "x");
+    if (to != '-') server.make(kRootEntry, "x", kind_of(to), to == 'd' ? "" : std::string{to});
+  }
+  void here(char from, char to) {
+    if (from == to) return;
+    if (same_entry(from, to)) {
+      world.write(world.at("x"), {to});
+      return;
+    }
+    const auto gone = from == '-' ? Result<>() : from == 'd' ? world.rmdir("x") : world.unlink("x");
+    ASSERT_TRUE(gone);
+    // Later than what an editor would do: it is no new version of what stood there.
+    world.clock.pass(std::chrono::minutes(1));
+    if (to == 'd') world.folder("x");
+    if (to == 'l') world.symlink("x", "l");
+    if (to == 'a' || to == 'b' || to == 'c') world.file("x", {to});
+  }
+  std::string thing_of(EntryId id) {
+    const auto kind = world.server.entry(id).kind;
+    return kind == proto::EntryKind::folder ? "d" : world.server.content(id);
+  }
+
+  /// What both sides have in the end: at the name, and beside it.
+  std::string outcome(char base, char server, char local) {
+    on_server('-', base);
+    world.list(kRootNode);
+    if (base == 'd') world.list(world.at("x"));
+    if (base >= 'a' && base <= 'c') world.pull(world.at("x"));
+    on_server(base, server);
+    here(base, local);
+    if (!world.settle()) return "no end";
+    if (world.broken() != "" || world.differences() != "") return "different";
+    std::string at = "-";
+    std::string beside;
+    for (const auto& [place, id] : world.server.names()) {
+      if (place.second == "x") {
+        at = thing_of(id);
+      } else {
+        beside += "+" + thing_of(id);
+      }
+    }
+    return at + beside;
+  }
+};
+
+/// A row for each thing on the server, a column for each here, in the order of kThings.  `b+c`: b
+/// has the name, c stands beside it under a conflict name.
+struct Grid {
+  char base;
+  const char* rows[6];
+};
+
+constexpr Grid kGrids[] = {
+    {'-',
+     {"- a b c d l",            //
+      "a a a+b a+c d+a a+l",    //
+      "b b+a b b+c d+b b+l",    //
+      "c c+a c+b c d+c c+l",    //
+      "d d+a d+b d+c d d+l",    //
+      "l l+a l+b l+c d+l l"}},  //
+    {'a',
+     {"- - b c d l",          //
+      "- a b c d l",          //
+      "b b b b+c d+b b+l",    //
+      "c c c+b c d+c c+l",    //
+      "d d d+b d+c d d+l",    //
+      "l l l+b l+c d+l l"}},  //
+    {'d',
+     {"- a b c - l",          //
+      "a a a+b a+c a a+l",    //
+      "b b+a b b+c b b+l",    //
+      "c c+a c+b c c c+l",    //
+      "- a b c d l",          //
+      "l l+a l+b l+c l l"}},  //
+    {'l',
+     {"- a b c d -",        //
+      "a a a+b a+c d+a a",  //
+      "b b+a b b+c d+b b",  //
+      "c c+a c+b c d+c c",  //
+      "d d+a d+b d+c d d",  //
+      "- a b c d l"}},      //
+};
+
+TEST(ThreeTrees, EveryCombinationEndsAsTheTableSays) {
+  int rows = 0;
+  for (const auto& grid : kGrids) {
+    for (std::size_t s = 0; s < kThings.size(); ++s) {
+      std::istringstream cells(grid.rows[s]);
+      for (const char local : kThings) {
+        std::string expected;
+        cells >> expected;
+        ThreeTrees trees;
+        EXPECT_EQ(trees.outcome(grid.base, kThings[s], local), expected)
+            << "base " << grid.base << ", server " << kThings[s] << ", here " << local;
+        ++rows;
+      }
+    }
+  }
+  EXPECT_EQ(rows, 4 * 6 * 6);
 }
 
 }  // namespace

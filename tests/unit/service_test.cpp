@@ -388,6 +388,42 @@ TEST_F(ServiceTest, all_names_of_a_node_get_the_pushed_content) {
   EXPECT_EQ(peer->find("folder/second")->id, entry.id);
 }
 
+TEST_F(ServiceTest, a_disk_error_between_two_names_of_a_file_leaves_no_content_in_between) {
+  world.depot.hard_link("file", "twin");
+  for (std::uint64_t n = 1; n < 40; ++n) {
+    const auto entry = peer->find("file");
+    ASSERT_TRUE(entry);
+    const std::string content = "content " + std::to_string(n);
+    world.depot.fail_nth(n, EIO);
+    peer->push(peer->init_over(*entry, content.size()), content);
+    world.depot.clear_faults();
+    // Where the service cannot go on, the next start ends what was begun.
+    if (peer->closed()) {
+      world.kill();
+      again();
+    }
+    EXPECT_EQ(world.depot.content("file"), world.depot.content("twin")) << "at call " << n;
+    ASSERT_TRUE(peer->find("twin"));
+    EXPECT_EQ(peer->find("twin")->id, entry->id) << "at call " << n;
+  }
+}
+
+TEST_F(ServiceTest, attributes_that_could_be_set_in_part_only_leave_the_content_its_version) {
+  const auto before = peer->find("file");
+  ASSERT_TRUE(before);
+  world.depot.refuse_xattrs();
+  auto request = mutation(MutationKind::set_attributes);
+  request.entry = before->id;
+  request.attribute_bits = proto::kMode | proto::kXattrs;
+  request.attributes = before->attributes;
+  request.attributes.xattrs = pack_xattrs({{"user.k", "v"}});
+  const auto answer = peer->mutate(request);
+  EXPECT_EQ(answer.code, Errc::no_space);
+  const auto after = peer->find("file");
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->content_version, before->content_version);
+}
+
 TEST_F(ServiceTest, the_same_operation_again_gets_the_same_answer_also_after_a_restart) {
   const auto init = peer->init_new(kRootEntry, "new", 5);
   const auto first = peer->push(init, "hello");

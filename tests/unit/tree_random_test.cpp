@@ -15,6 +15,8 @@ namespace {
 using fusefs::Kind;
 using fusefs::Status;
 
+constexpr int kStepsOfAChange = 8;
+
 class RandomRun {
  public:
   RandomRun(std::uint64_t seed, bool server_changes)
@@ -36,6 +38,21 @@ class RandomRun {
     if (refused() == 0) {
       ASSERT_EQ(left(), 0u) << world_.queue_text();
     }
+  }
+
+  /// From any three trees: both sides have a base, and change without hearing of each other.
+  void meet(int changes) {
+    for (int i = 0; i < 3 * changes; ++i) remote();
+    ASSERT_TRUE(world_.settle());
+    const auto before = world_.server.steps_done();
+    for (int i = 0; i < changes && !::testing::Test::HasFailure(); ++i) local();
+    for (int i = 0; i < changes; ++i) remote();
+    ASSERT_TRUE(world_.settle()) << "does not end: " << world_.queue_text();
+    ASSERT_EQ(world_.broken(), "");
+    ASSERT_EQ(world_.differences(), "");
+    const auto steps = world_.server.steps_done() - before;
+    // A change is a step or two; a folder that makes way takes what is in it along.
+    EXPECT_LE(steps, static_cast<std::size_t>(kStepsOfAChange * changes));
   }
 
   std::size_t refused() {
@@ -226,6 +243,16 @@ TEST(TreeRandom, EverythingMadeHereAloneReachesTheServer) {
     SCOPED_TRACE("EBB_SEED=" + std::to_string(seed));
     RandomRun run(seed, false);
     run.go(150);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(TreeRandom, AnyThreeTreesBecomeOneInABoundedNumberOfSteps) {
+  const auto first = first_seed();
+  for (auto seed = first; seed < first + seeds(1500); ++seed) {
+    SCOPED_TRACE("EBB_SEED=" + std::to_string(seed));
+    RandomRun run(seed, true);
+    run.meet(1 + static_cast<int>(seed % 8));
     if (HasFailure()) return;
   }
 }
