@@ -82,7 +82,7 @@ class ClientKilled(harness.MountCase):
             writer.wait()
 
     def done(self, manifest):
-        return sum(1 for line in self.lines(manifest) if line[0] == "done")
+        return manifest.read_bytes().count(b'["done"') if manifest.exists() else 0
 
     def lines(self, manifest):
         if not manifest.exists():
