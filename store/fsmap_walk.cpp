@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t kReadStep = 256u << 10;
 constexpr std::size_t kNamesStep = 64u << 10;
 constexpr std::size_t kFilesAtOnce = 16;      // of one folder, by one thread
-constexpr std::uint64_t kReleaseEach = 8192;  // files whose cached digests stay in memory
+constexpr std::uint64_t kReleaseEach = 2048;  // files whose cached digests stay in memory
 constexpr int kAttempts = 5;                  // at a file that changes while it is read
 constexpr std::int64_t kTick =
     100'000'000;  // ns: within it a second change may leave the same time
@@ -150,7 +150,7 @@ class FsmapWalk {
   };
   struct Hasher {
     DigestStream stream;
-    std::vector<std::byte> buffer = std::vector<std::byte>(kReadStep);
+    std::vector<std::byte> buffer{};  // once there is something to read
   };
 
   bool stopped() const { return options_.stop != nullptr && *options_.stop; }
@@ -433,6 +433,7 @@ class FsmapWalk {
     const auto before = look(fd, "", AT_EMPTY_PATH);
     if (!before) return errno;
     if (!S_ISREG(before->mode)) return ENOENT;
+    hasher.buffer.resize(kReadStep);
     hasher.stream.update(as_bytes(path));
     std::uint64_t at = 0;
     while (at < before->facts.size) {
