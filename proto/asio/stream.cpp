@@ -21,12 +21,15 @@ struct Stream::State : std::enable_shared_from_this<State> {
         timer(plain.get_executor()),
         peer(describe_peer(tls->next_layer())) {
     if (auto key = peer_fingerprint(*tls)) peer_key = *key;
+    asio::error_code ignored;
+    tls->next_layer().non_blocking(true, ignored);  // see drain()
   }
 
   Socket& socket() { return tls ? tls->next_layer() : plain; }
   void read();
   void write();
   void on_read(const asio::error_code& error, std::size_t n);
+  std::size_t drain(std::size_t n);
   void pump_later();
   void pump();
   void on_written(const asio::error_code& error, std::size_t n);
@@ -79,6 +82,7 @@ void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
     if (is_end(error)) return end({Errc::lost, peer + " hung up"});
     return end(to_error(error, peer));
   }
+  n = drain(n);
   bytes_in += n;
   if (!finishing) {
     // A copy, for the owner may destroy the Stream, and the function with it, inside the call.
@@ -86,6 +90,14 @@ void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
     deliver(ByteView(input).first(n));
   }
   if (!ended) read();
+}
+
+/// TLS hands out a record at a time, 16 KiB: what else has arrived goes along, for every delivery
+/// costs the owner a turn.  An error comes again when it is waited for.
+std::size_t Stream::State::drain(std::size_t n) {
+  asio::error_code error;
+  while (tls && !error && n < input.size()) n += tls->read_some(asio::buffer(input) + n, error);
+  return n;
 }
 
 void Stream::State::pump_later() {

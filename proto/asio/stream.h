@@ -30,7 +30,7 @@ struct StreamEvents {
 /// read at a time. Destroying it closes the socket at once, and no event comes after.
 class Stream {
  public:
-  static constexpr std::size_t kReadMax = 128u << 10;
+  static constexpr std::size_t kReadMax = 256u << 10;
   static constexpr std::size_t kBatchMax = 256u << 10;
   static constexpr std::size_t kBatchBuffers = 16;
   /// How long finish() waits for the other side to take what is left.
