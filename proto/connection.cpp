@@ -23,6 +23,7 @@ Connection::Connection(Role role, Limits limits, Time now)
     : role_(role),
       limits_(limits),
       in_(limits.partial_messages_max, limits.partial_bytes_max),
+      packer_(limits.packing),
       started_(now),
       heard_(now) {}
 
@@ -65,7 +66,7 @@ Result<> Connection::take(const Assembler::Whole& whole) {
     if (whole.type == Type::error) return fail(Errc::bad_packet, "an error of an unknown layout");
     return answer(whole.session, ErrorMessage{Errc::unknown_type, false, {}});
   }
-  auto body = decode(whole.type, whole.body);
+  auto body = body_of(whole);
   if (!body) return pass(body.error());
   Message message{whole.session, *std::move(body)};
   if (auto good = check_place(message); !good) return good;
@@ -74,6 +75,14 @@ Result<> Connection::take(const Assembler::Whole& whole) {
   shaken_ = shaken_ || is_handshake(whole.type);
   inbox_.push_back(std::move(message));
   return {};
+}
+
+Result<Body> Connection::body_of(const Assembler::Whole& whole) const {
+  if (whole.type != Type::file_sync_packed) return decode(whole.type, whole.body);
+  if (!can(kPacking)) return fail(Errc::bad_packet, "packed data that was not agreed on");
+  auto data = unpack(whole.body);
+  if (!data) return pass(data.error());
+  return Body(*std::move(data));
 }
 
 /// Whether such a message may come now and on this session.
@@ -118,6 +127,20 @@ Result<> Connection::send(std::uint32_t session, const Body& body) {
   return {};
 }
 
+Result<> Connection::send_data(std::uint32_t session, std::uint64_t offset, ByteView bytes) {
+  if (failure_) return fail(Errc::lost);
+  if (!can_send()) return fail(Errc::too_much, "messages that wait to be sent");
+  CHECK(agreed_ && session != 0 && bytes.size() <= kMessageMax - 64);
+  if (can(kPacking)) {
+    if (auto packed = packer_.pack(offset, bytes)) {
+      out_.push(session, Type::file_sync_packed, *std::move(packed));
+      return {};
+    }
+  }
+  out_.push(session, Type::file_sync_data, encode_data(offset, bytes));
+  return {};
+}
+
 bool Connection::can_send() const {
   return !failure_ && out_.size() < limits_.outbox_max;
 }
@@ -126,9 +149,10 @@ std::size_t Connection::outbox_bytes() const {
   return out_.size();
 }
 
-Bytes Connection::next_output() {
+Bytes Connection::next_output(Time now) {
   Bytes out;
   while (!out_.empty() && out.size() < kOutputMax) out_.pop_packet(packet_max_, out);
+  packer_.output(out_.take_left(), now);
   return out;
 }
 
@@ -142,7 +166,8 @@ Result<> Connection::answer(std::uint32_t session, const Body& body) {
 
 // ---- the agreement
 
-void Connection::agree(std::uint32_t packet_max) {
+void Connection::agree(std::uint32_t packet_max, std::uint64_t capabilities) {
+  capabilities_ = capabilities & limits_.capabilities;
   packet_max_ = std::clamp(packet_max, kPacketMaxAtFirst,
                            std::clamp(limits_.packet_max, kPacketMaxAtFirst, kPacketMaxEver));
   agreed_ = true;

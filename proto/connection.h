@@ -10,6 +10,7 @@
 #include "proto/assembler.h"
 #include "proto/messages.h"
 #include "proto/outbox.h"
+#include "proto/packing.h"
 
 namespace ebb::proto {
 
@@ -19,7 +20,9 @@ inline constexpr std::uint16_t kVersionMin = 1;
 inline constexpr std::uint16_t kVersionMax = 1;
 
 struct Limits {
-  std::uint32_t packet_max = kPacketMaxEver;  // offered in the handshake; at least 4096
+  std::uint32_t packet_max = kPacketMaxEver;   // offered in the handshake; at least 4096
+  std::uint64_t capabilities = kCapabilities;  // likewise
+  Packing packing = Packing::measured;
   std::size_t outbox_max = 8u << 20;          // bytes queued to send: a peer that does not read
   std::size_t partial_messages_max = 64;      // unfinished messages: a peer that starts many
   std::size_t partial_bytes_max = 16u << 20;  // bytes of them together
@@ -60,16 +63,20 @@ class Connection {
   /// Errc::bad_request: a field is out of the bounds that the other side holds it to; Errc::lost:
   /// the connection has failed.
   Result<> send(std::uint32_t session, const Body& body);
+  /// FileSyncData, without a copy of its own, and packed where that is agreed on and pays.
+  Result<> send_data(std::uint32_t session, std::uint64_t offset, ByteView bytes);
   /// Room for at least one more message, however long.
   bool can_send() const;
   /// At most outbox_max, one more message, and our own answers.
   std::size_t outbox_bytes() const;
   /// The next bytes for the link, at most about 256 KiB at a time (but always a whole packet);
-  /// empty when there are none.
-  Bytes next_output();
+  /// empty when there are none.  Asked for when the link has taken the ones before.
+  Bytes next_output(Time now = {});
 
-  /// Packets up to this many bytes from now on, but within our own limits.  Pings begin.
-  void agree(std::uint32_t packet_max);
+  /// Packets up to this many bytes from now on, and what both sides can, but within our own limits.
+  /// Pings begin.
+  void agree(std::uint32_t packet_max, std::uint64_t capabilities = 0);
+  bool can(Capability capability) const { return (capabilities_ & capability) != 0; }
   bool agreed() const { return agreed_; }
   std::uint32_t packet_max() const;
   /// The most bytes of file in one FileSyncData that fills a packet, which is at most
@@ -88,6 +95,7 @@ class Connection {
   Result<> take_messages();
   Result<> take(const Assembler::Whole& whole);
   Result<> check_place(const Message& message) const;
+  Result<Body> body_of(const Assembler::Whole& whole) const;
   /// Queues an answer that nobody asked the owner for.
   Result<> answer(std::uint32_t session, const Body& body);
   Result<> failed(const Error& error);
@@ -99,7 +107,9 @@ class Connection {
   Outbox out_;
   std::deque<Message> inbox_;
   std::optional<Error> failure_;
+  Packer packer_;
   std::uint32_t packet_max_ = kPacketMaxAtFirst;
+  std::uint64_t capabilities_ = 0;
   bool agreed_ = false;
   bool shaken_ = false;  // a handshake was handed out; nothing more is until agree()
   std::uint64_t nonce_ = 0;

@@ -449,4 +449,52 @@ void fields(V& v, Seen<V, CompareResponse>& m) {
          [](V& in, Seen<V, EntryId>& folder) { in.id(folder); });
 }
 
+// ---- what the other side has already
+
+template <class V>
+void fields(V& v, Seen<V, Chunk>& m) {
+  v.number(m.size);
+  v.check(m.size != 0 && m.size <= kChunkMost, "the size of a chunk");
+  v.fixed(m.hash);
+}
+inline constexpr std::size_t kChunkLeast = 36;
+
+template <class V>
+void fields(V& v, Seen<V, Chunks>& m) {
+  v.id(m.entry);
+  v.id(m.content_version);
+}
+
+template <class V>
+void fields(V& v, Seen<V, ChunkList>& m) {
+  v.flag(m.end);
+  v.number(m.hash);
+  v.list(m.chunks, kChunkLeast, kMessageMax, "the number of chunks",
+         [](V& in, Seen<V, Chunk>& chunk) { fields(in, chunk); });
+}
+
+/// In order, and none over another one, in the new content; in the old one as they come.
+template <class V>
+void fields(V& v, Seen<V, std::vector<Copy>>& list) {
+  std::uint64_t end = 0;
+  v.list(list, 24, kCopiesMax, "the number of copies", [&end](V& in, Seen<V, Copy>& copy) {
+    in.number(copy.at);
+    in.number(copy.from);
+    in.number(copy.size);
+    in.check(copy.size != 0 && copy.size <= kSizeMax && copy.at >= end &&
+                 copy.at <= kSizeMax - copy.size && copy.from <= kSizeMax - copy.size,
+             "a copy");
+    end = copy.at + copy.size;
+  });
+}
+
+template <class V>
+void fields(V& v, Seen<V, FileSyncDelta>& m) {
+  v.sized([&m](V& in) { fields(in, m.init); });
+  v.id(m.source);
+  v.id(m.source_version);
+  v.number(m.hash);
+  fields(v, m.copies);
+}
+
 }  // namespace ebb::proto

@@ -44,7 +44,8 @@ Type type_of(const Body& body) {
 }
 
 bool known(Type type) {
-  return known_among(type, std::make_index_sequence<std::variant_size_v<Body>>());
+  return type == Type::file_sync_packed ||
+         known_among(type, std::make_index_sequence<std::variant_size_v<Body>>());
 }
 
 Result<Bytes> try_encode(const Body& body) {
@@ -59,6 +60,13 @@ Bytes encode(const Body& body) {
   auto bytes = try_encode(body);
   CHECK(bytes.has_value());
   return *std::move(bytes);
+}
+
+Bytes encode_data(std::uint64_t offset, ByteView bytes) {
+  Bytes out;
+  out.reserve(sizeof offset + sizeof(std::uint32_t) + bytes.size());
+  Writer(out).number(offset).long_bytes(bytes);
+  return out;
 }
 
 Result<Body> decode(Type type, ByteView bytes) {

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/hash.h"
 #include "base/ids.h"
 #include "base/ranges.h"
 #include "base/result.h"
@@ -32,6 +33,15 @@ inline constexpr std::size_t kProofMax = 1024;
 inline constexpr std::size_t kSubtreeMax = 2048;      // of a handshake, which is one packet
 inline constexpr std::uint64_t kSizeMax = INT64_MAX;  // sizes, and the ends of ranges and data
 inline constexpr std::uint64_t kClientIdEnd = std::uint64_t{1} << 56;
+
+/// Bits of what both sides have to know before it is used; they are agreed on in the handshake.
+enum Capability : std::uint64_t {
+  kPacking = 1u << 0,   // FileSyncPacked in place of FileSyncData
+  kDelta = 1u << 1,     // Chunks, and FileSyncDelta in place of FileSyncInit
+  kSubtrees = 1u << 8,  // the handshake's subtree counts
+};
+/// Those that a side may be held from.
+inline constexpr std::uint64_t kCapabilities = kPacking | kDelta;
 
 // ---- parts
 
@@ -83,11 +93,6 @@ struct Operation {
 };
 
 // ---- connection
-
-/// Bits of what both sides have to know before it is used; they are agreed on in the handshake.
-enum Capability : std::uint64_t {
-  kSubtrees = 1u << 8,  // the handshake's subtree counts
-};
 
 /// Client -> server, first packet of a connection.
 struct VersionHandshake {
@@ -479,6 +484,54 @@ struct CompareResponse {
   friend bool operator==(const CompareResponse&, const CompareResponse&) = default;
 };
 
+// ---- what the other side has already; kDelta
+
+/// A part of a content, cut where the content itself says (chunker.h).
+struct Chunk {
+  std::uint32_t size = 0;
+  Sha256 hash{};
+  friend bool operator==(const Chunk&, const Chunk&) = default;
+};
+inline constexpr std::uint32_t kChunkMost = 256u << 10;
+
+/// Asks for the chunks of a content: ChunkList follows on this session, or Error.
+struct Chunks {
+  static constexpr Type type = Type::chunks;
+  EntryId entry{};
+  Version content_version{};
+  friend bool operator==(const Chunks&, const Chunks&) = default;
+};
+
+/// Part of the answer to Chunks, from the first byte on; the last one of the session has `end`.
+struct ChunkList {
+  static constexpr Type type = Type::chunk_list;
+  bool end = false;
+  std::uint64_t hash = 0;  // XXH3-64 of the whole, with `end`
+  std::vector<Chunk> chunks{};
+  friend bool operator==(const ChunkList&, const ChunkList&) = default;
+};
+
+/// Bytes of the new content that are as somewhere in a content of the server.
+struct Copy {
+  std::uint64_t at = 0;    // in the new one
+  std::uint64_t from = 0;  // in that one
+  std::uint64_t size = 0;
+  friend bool operator==(const Copy&, const Copy&) = default;
+};
+inline constexpr std::size_t kCopiesMax = 4096;
+
+/// Begins a push in FileSyncInit's place.  The ranges that are sent and the copies make up the
+/// whole.
+struct FileSyncDelta {
+  static constexpr Type type = Type::file_sync_delta;
+  FileSyncInit init{};
+  EntryId source{};  // whose content the copies are from, and which
+  Version source_version{};
+  std::uint64_t hash = 0;  // XXH3-64 of the whole content as it must come out
+  std::vector<Copy> copies{};
+  friend bool operator==(const FileSyncDelta&, const FileSyncDelta&) = default;
+};
+
 // ---- all of them
 
 using Body =
@@ -487,7 +540,8 @@ using Body =
                  FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
                  WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse, History,
                  HistoryPage, Restore, RestoreResponse, Fsmap, FsmapResponse, FsmapHashes,
-                 FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse>;
+                 FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse,
+                 Chunks, ChunkList, FileSyncDelta>;
 
 struct Message {
   std::uint32_t session = 0;
@@ -496,10 +550,14 @@ struct Message {
 };
 
 Type type_of(const Body& body);
+/// FileSyncPacked as well: it is FileSyncData in another form (packing.h), which a Connection takes
+/// for it.
 bool known(Type type);
 /// The message's bytes behind the packet header.  CHECKs that every field is within the bounds that
 /// decode() holds it to; sentences are cut.
 Bytes encode(const Body& body);
+/// Of a FileSyncData.
+Bytes encode_data(std::uint64_t offset, ByteView bytes);
 /// The same for fields that came from a disk or a user: Errc::bad_request with the field that is
 /// out of bounds.
 Result<Bytes> try_encode(const Body& body);

@@ -15,8 +15,9 @@ void Outbox::push(std::uint32_t session, Type type, Bytes body, bool unasked) {
     connection_.push_back(std::move(message));
     return;
   }
+  const bool is_content = type == Type::file_sync_data || type == Type::file_sync_packed;
   auto lane = lane_of_.find(session);
-  if (lane == lane_of_.end() && type == Type::file_sync_data) {
+  if (lane == lane_of_.end() && is_content) {
     const auto opened = lanes_.insert(lanes_.end(), Lane{session, ordered_pushed_, {}});
     lane = lane_of_.emplace(session, opened).first;
   }
@@ -91,6 +92,8 @@ void Outbox::write_packet(Outgoing& message, std::uint32_t packet_max, Bytes& ou
 void Outbox::finished(Queue& queue) {
   const Outgoing& message = queue.front();
   const std::uint32_t session = message.session;
+  (message.type == Type::file_sync_packed ? left_.packed : left_.plain) +=
+      content_in(message.type, message.body);
   size_ -= message.body.size() + kOverhead;
   --messages_;
   if (message.unasked) --unasked_;

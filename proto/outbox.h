@@ -5,17 +5,19 @@
 #include <deque>
 #include <list>
 #include <unordered_map>
+#include <utility>
 
 #include "base/bytes.h"
 #include "proto/packet.h"
+#include "proto/packing.h"
 
 namespace ebb::proto {
 
 /// Not thread-safe.  The rule:
 ///
 /// - A message of session 0 goes before all others; these keep their order.
-/// - FileSyncData opens a lane for its session.  While a session has a lane, everything it sends is
-/// appended
+/// - FileSyncData, packed or not, opens a lane for its session.  While a session has a lane,
+/// everything it sends is appended
 ///   to that lane, so nothing overtakes data of its own session.  A lane that is empty is gone.
 /// - Everything else is in one queue, the ordered one, and keeps its order ACROSS sessions: two
 /// mutations leave
@@ -41,6 +43,9 @@ class Outbox {
   std::size_t size() const { return size_; }
   /// Messages that were pushed as unasked and have not left.
   std::size_t unasked() const { return unasked_; }
+
+  /// Content of files in the messages that have left since the last call.
+  ContentLeft take_left() { return std::exchange(left_, {}); }
 
   /// Appends the next packet, of at most packet_max bytes; needs !empty().
   void pop_packet(std::uint32_t packet_max, Bytes& out);
@@ -80,6 +85,7 @@ class Outbox {
   std::size_t messages_ = 0;
   std::size_t unasked_ = 0;
   std::size_t size_ = 0;
+  ContentLeft left_;
 };
 
 }  // namespace ebb::proto

@@ -53,6 +53,10 @@ enum class Type : std::uint8_t {
   fsmap_path = 69,
   compare = 70,
   compare_response = 71,
+  chunks = 76,
+  chunk_list = 77,
+  file_sync_delta = 78,
+  file_sync_packed = 79,
 };
 
 /// The version of every message's layout as this code writes and reads it.

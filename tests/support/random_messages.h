@@ -249,6 +249,28 @@ inline void randomize(RandomBits& r, Restore& m) {
 inline void randomize(RandomBits& r, RestoreResponse& m) {
   m = {random_id<EntryId>(r), random_id<Version>(r), random_id<Seq>(r)};
 }
+inline void randomize(RandomBits& r, Chunks& m) {
+  m = {random_id<EntryId>(r), random_id<Version>(r)};
+}
+inline void randomize(RandomBits& r, ChunkList& m) {
+  m.end = r() % 2 == 0;
+  m.hash = r();
+  for (auto count = r() % 20; count > 0; --count) {
+    Chunk chunk;
+    chunk.size = 1 + static_cast<std::uint32_t>(r() % kChunkMost);
+    for (auto& b : chunk.hash) b = static_cast<std::uint8_t>(r());
+    m.chunks.push_back(chunk);
+  }
+}
+inline void randomize(RandomBits& r, FileSyncDelta& m) {
+  randomize(r, m.init);
+  m.source = random_id<EntryId>(r);
+  m.source_version = random_id<Version>(r);
+  m.hash = r();
+  for (const auto& range : random_ranges(r, random_size(r))) {
+    m.copies.push_back({range.begin, r() % (kSizeMax - range.size() + 1), range.size()});
+  }
+}
 
 inline Digest random_digest(RandomBits& r) {
   Digest out;

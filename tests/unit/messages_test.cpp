@@ -143,7 +143,9 @@ TEST(Messages, OfUnknownTypesAreToldFromBadOnes) {
   EXPECT_EQ(types.size(), kKinds) << "two messages of one number";
   for (int type = 0; type < 256; ++type) {
     const bool ours = types.count(type) != 0;
-    EXPECT_EQ(known(static_cast<Type>(type)), ours);
+    // Data in another form, which no core ever sees.
+    const bool packed = static_cast<Type>(type) == Type::file_sync_packed;
+    EXPECT_EQ(known(static_cast<Type>(type)), ours || packed);
     EXPECT_EQ(code_of(decode(static_cast<Type>(type), {})) == Errc::unknown_type, !ours) << type;
   }
 }
