@@ -114,8 +114,8 @@ class StagedFile {
     (void)most;
     return {range};
   }
-  /// Takes a range of a served file's content, sharing its blocks where the filesystem can.
-  virtual Result<> copy_from(DepotFile& file, Range range) = 0;
+  /// Takes a range of a served file's content to `at`, sharing its blocks where the filesystem can.
+  virtual Result<> copy_from(DepotFile& file, Range range, std::uint64_t at) = 0;
   /// Cuts, or extends with a hole.
   virtual Result<> resize(std::uint64_t size) = 0;
   /// Owner, mode and attributes that are not served, as the file has them that it will replace.

@@ -84,39 +84,40 @@ Result<> DirectoryStagedFile::resize(std::uint64_t size) {
   return {};
 }
 
-Result<> DirectoryStagedFile::copy_from(DepotFile& file, Range range) {
+Result<> DirectoryStagedFile::copy_from(DepotFile& file, Range range, std::uint64_t at) {
   auto* served = dynamic_cast<ServedFile*>(&file);
   CHECK(served != nullptr);
   const int from = served->fd().get();
   // Blocks are shared in whole ones only; a range that is not aligned is copied.
-  file_clone_range clone{from, range.begin, range.size(), range.begin};
+  file_clone_range clone{from, range.begin, range.size(), at};
   if (::ioctl(fd_.get(), FICLONERANGE, &clone) == 0) return {};
-  std::uint64_t at = range.begin;
-  while (at < range.end) {
-    const off_t data = ::lseek(from, static_cast<off_t>(at), SEEK_DATA);
+  std::uint64_t next = range.begin;
+  while (next < range.end) {
+    const off_t data = ::lseek(from, static_cast<off_t>(next), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;  // a hole to the end
-    if (data < 0) return copy_data(from, {at, range.end});
+    if (data < 0) return copy_data(from, {next, range.end}, at + (next - range.begin));
     const off_t hole = ::lseek(from, data, SEEK_HOLE);
     if (hole < 0) return fail_errno(errno, "seek");
-    const Range part{std::max(at, static_cast<std::uint64_t>(data)),
+    const Range part{std::max(next, static_cast<std::uint64_t>(data)),
                      std::min(range.end, static_cast<std::uint64_t>(hole))};
     if (!part.empty()) {
-      if (auto ok = copy_data(from, part); !ok) return ok;
+      if (auto ok = copy_data(from, part, at + (part.begin - range.begin)); !ok) return ok;
     }
-    at = std::max(part.end, static_cast<std::uint64_t>(hole));
+    next = std::max(part.end, static_cast<std::uint64_t>(hole));
   }
   return {};
 }
 
-Result<> DirectoryStagedFile::copy_data(int from, Range range) {
+Result<> DirectoryStagedFile::copy_data(int from, Range range, std::uint64_t at) {
   Bytes buffer(std::min<std::uint64_t>(kCopyStep, range.size()));
   while (!range.empty()) {
     const auto step = std::min<std::uint64_t>(buffer.size(), range.size());
     auto n = read_fully(from, range.begin, std::span(buffer).first(step));
     if (!n) return pass(n.error());
     if (*n == 0) break;
-    if (auto ok = write_at(range.begin, ByteView(buffer).first(*n)); !ok) return ok;
+    if (auto ok = write_at(at, ByteView(buffer).first(*n)); !ok) return ok;
     range.begin += *n;
+    at += *n;
   }
   return {};
 }

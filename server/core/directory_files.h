@@ -39,7 +39,7 @@ class DirectoryStagedFile final : public StagedFile {
   std::vector<Range> data_in(Range range, std::size_t most) const override {
     return data_of(fd_.get(), range, most);
   }
-  Result<> copy_from(DepotFile& file, Range range) override;
+  Result<> copy_from(DepotFile& file, Range range, std::uint64_t at) override;
   Result<> resize(std::uint64_t size) override;
   Result<> inherit(DepotFile& file) override;
   Result<> set_attributes(std::uint8_t bits, const proto::Attributes& attributes) override;
@@ -47,7 +47,7 @@ class DirectoryStagedFile final : public StagedFile {
   Result<Facts> facts() override { return facts_of(fd_, filesystem_, true); }
 
  private:
-  Result<> copy_data(int from, Range range);
+  Result<> copy_data(int from, Range range, std::uint64_t at);
 
   Fd fd_;
   std::string filesystem_;

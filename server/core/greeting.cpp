@@ -25,7 +25,6 @@ bool good_client_name(const std::string& name) {
 }
 
 constexpr std::uint64_t kClientIdMax = (std::uint64_t{1} << 56) - 1;
-constexpr std::uint64_t kCapabilities = proto::kSubtrees;
 
 std::string joined(const std::string& folder, const std::string& path) {
   return folder.empty() || path.empty() ? folder + path : folder + "/" + path;
@@ -37,7 +36,7 @@ proto::VersionHandshakeResponse Service::Impl::greeting(const Peer& peer) const 
   proto::VersionHandshakeResponse out;
   out.version_min = proto::kVersionMin;
   out.version_max = proto::kVersionMax;
-  out.capabilities = kCapabilities;
+  out.capabilities = proto::kSubtrees | options.limits.capabilities;
   // A stranger is told the refusal and nothing of the tree.
   if (peer.admit || !peer.view.stands()) return out;
   out.tree = peer.view.tree_id(store->tree());
@@ -110,12 +109,12 @@ void Service::Impl::welcome(Peer& peer, const proto::VersionHandshake& hello) {
   out.version = std::min(proto::kVersionMax, hello.version_max);
   out.packet_max =
       std::clamp(hello.packet_max, proto::kPacketMaxAtFirst, options.limits.packet_max);
-  out.capabilities = hello.capabilities & kCapabilities;
+  out.capabilities &= hello.capabilities;
   out.continues = hello.tree == out.tree && in_history(hello.epoch, hello.sequence);
   peer.client = hello.client;
   peer.shaken = true;
   (void)peer.connection.send(0, out);
-  peer.connection.agree(out.packet_max);
+  peer.connection.agree(out.packet_max, out.capabilities);
   log_debug("{}: client {} {}", peer.from, peer.name, out.continues ? "goes on" : "begins");
   touch(peer.id);
   // What came behind the handshake has waited for the agreement.

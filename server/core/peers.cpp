@@ -88,7 +88,7 @@ void Service::Impl::close(Peer& peer, Errc code, const std::string& sentence) {
 bool Service::Impl::session_taken(const Peer& peer, Session session) const {
   return peer.pushes.count(session) != 0 || peer.pulls.count(session) != 0 ||
          peer.listings.count(session) != 0 || peer.map_pages.count(session) != 0 ||
-         peer.comparing.count(session) != 0;
+         peer.comparing.count(session) != 0 || peer.tellings.count(session) != 0;
 }
 
 void Service::Impl::take(Peer& peer, proto::Message message) {
@@ -106,6 +106,10 @@ void Service::Impl::take(Peer& peer, proto::Message message) {
     using T = std::decay_t<decltype(body)>;
     if constexpr (std::is_same_v<T, proto::FileSyncInit>) {
       push(peer, session, std::move(body));
+    } else if constexpr (std::is_same_v<T, proto::FileSyncDelta>) {
+      push_delta(peer, session, std::move(body));
+    } else if constexpr (std::is_same_v<T, proto::Chunks>) {
+      chunks(peer, session, body);
     } else if constexpr (std::is_same_v<T, proto::FileSyncData>) {
       push_data(peer, session, std::move(body));
     } else if constexpr (std::is_same_v<T, proto::FileSyncCheckHash>) {
@@ -179,6 +183,7 @@ void Service::Impl::cancel(Peer& peer, Session session) {
   peer.listings.erase(session);
   peer.map_pages.erase(session);
   peer.comparing.erase(session);
+  peer.tellings.erase(session);
   if (peer.watching && peer.watching->session == session) peer.watching.reset();
   drop_push(peer, session);
 }

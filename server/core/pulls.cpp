@@ -114,21 +114,26 @@ Result<> read_some(DepotFile& file, const Facts& seen, std::vector<Range> wanted
 
 }  // namespace
 
+Result<proto::Entry> Service::Impl::readable(EntryId id, Version content_version) const {
+  auto entry = tree->entry(NodeId{id.value});
+  if (!entry) return fail(Errc::not_found, "the entry is no more");
+  if (entry->kind != proto::EntryKind::file) {
+    return fail(entry->kind == proto::EntryKind::folder ? Errc::is_folder : Errc::not_regular);
+  }
+  if (content_version && content_version != entry->content_version) {
+    return fail(Errc::moved_on, "the content has another version");
+  }
+  return entry;
+}
+
 void Service::Impl::pull(Peer& peer, Session session, proto::Pull request) {
   if (session_taken(peer, session)) {
     return refuse(peer, session, {Errc::bad_request, "the session is in use"});
   }
   if (peer.pulls.size() >= kPullsMax) return refuse(peer, session, {Errc::busy, "too many pulls"});
   const NodeId id{request.entry.value};
-  auto entry = tree->entry(id);
-  if (!entry) return refuse(peer, session, {Errc::not_found, "the entry is no more"});
-  if (entry->kind != proto::EntryKind::file) {
-    const auto code = entry->kind == proto::EntryKind::folder ? Errc::is_folder : Errc::not_regular;
-    return refuse(peer, session, {code, ""});
-  }
-  if (request.content_version && request.content_version != entry->content_version) {
-    return refuse(peer, session, {Errc::moved_on, "the content has another version"});
-  }
+  const auto entry = readable(request.entry, request.content_version);
+  if (!entry) return refuse(peer, session, entry.error());
   request.content_version = entry->content_version;
   auto made = std::make_shared<Pull>();
   made->session = session;
@@ -147,10 +152,14 @@ void Service::Impl::pull_failed(PeerId who, Session session, const Error& error)
   if (it == peer->pulls.end()) return;
   const NodeId id{it->second->request.entry.value};
   peer->pulls.erase(it);
+  content_failed(*peer, session, id, error);
+}
+
+void Service::Impl::content_failed(Peer& peer, Session session, NodeId id, const Error& error) {
   // A file that is gone or another one is, for who asked for this version, a version that moved on.
   const bool gone = is_errno(error, ENOENT) || is_errno(error, ENOTDIR) ||
                     error.code == Errc::moved_on || error.code == Errc::not_regular;
-  refuse(*peer, session, gone ? Error{Errc::moved_on, "the file changed on the server"} : error);
+  refuse(peer, session, gone ? Error{Errc::moved_on, "the file changed on the server"} : error);
   if (gone) refresh_entry(id, [] {});
 }
 
@@ -299,21 +308,18 @@ bool Service::Impl::send_step(Peer& peer, Pull& pull) {
   if (!peer.connection.can_send()) return false;
   if (!pull.ahead.empty()) {
     auto& front = pull.ahead.front();
-    const std::size_t room = peer.connection.data_max();
-    proto::FileSyncData part;
-    part.offset = front.offset;
-    if (front.bytes.size() <= room) {
-      part = std::move(front);
+    const ByteView rest = ByteView(front.bytes).subspan(pull.ahead_sent);
+    const ByteView part =
+        rest.first(std::min<std::size_t>(rest.size(), peer.connection.data_max()));
+    const std::uint64_t offset = front.offset + pull.ahead_sent;
+    pull.hash->update(offset, part);
+    (void)peer.connection.send_data(pull.session, offset, part);
+    pull.ahead_sent += part.size();
+    if (part.size() == rest.size()) {
+      pull.ahead_bytes -= front.bytes.size();
       pull.ahead.pop_front();
-    } else {
-      const auto cut = front.bytes.begin() + static_cast<std::ptrdiff_t>(room);
-      part.bytes.assign(front.bytes.begin(), cut);
-      front.bytes.erase(front.bytes.begin(), cut);
-      front.offset += room;
+      pull.ahead_sent = 0;
     }
-    pull.ahead_bytes -= part.bytes.size();
-    pull.hash->update(part.offset, part.bytes);
-    (void)peer.connection.send(pull.session, part);
   }
   const bool all = pull.ahead.empty() && !pull.busy && pull.range >= pull.ranges.size();
   if (!all || !peer.connection.can_send()) return false;

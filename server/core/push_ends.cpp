@@ -17,6 +17,12 @@ bool same_push(const proto::FileSyncInit& a, const proto::FileSyncInit& b) {
          a.holes == b.holes;
 }
 
+bool same_source(const std::optional<Borrowed>& a, const std::optional<Borrowed>& b) {
+  if (!a || !b) return !a && !b;
+  return a->source == b->source && a->source_version == b->source_version && a->hash == b->hash &&
+         a->copies == b->copies;
+}
+
 }  // namespace
 
 /// Takes what a push has in the queue out of it.
@@ -77,14 +83,15 @@ void Service::Impl::leave_elsewhere(const Peer& peer, OpId operation) {
 }
 
 /// The push of this operation that is adrift, when it is the same one; another one goes.
-std::shared_ptr<Push> Service::Impl::take_adrift(ClientId client, const proto::FileSyncInit& init) {
+std::shared_ptr<Push> Service::Impl::take_adrift(ClientId client, const proto::FileSyncInit& init,
+                                                 const std::optional<Borrowed>& borrowed) {
   const auto it = std::find_if(adrift.begin(), adrift.end(), [&](const auto& push) {
     return !push->checked && push->client == client && push->init.operation.id == init.operation.id;
   });
   if (it == adrift.end()) return nullptr;
   const auto push = *it;
   adrift.erase(it);
-  if (same_push(push->init, init)) return push;
+  if (same_push(push->init, init) && same_source(push->borrowed, borrowed)) return push;
   discard(push);
   return nullptr;
 }

@@ -34,37 +34,61 @@ struct Job {
   std::deque<proto::FileSyncData> data;
   std::shared_ptr<StagedFile> file;
   std::shared_ptr<DepotFile> base_file;
+  std::optional<Borrowed> borrowed;
   Identity staged;
   Result<> outcome;
 };
+
+Result<> check_unmoved(DepotFile& file, const Facts& seen) {
+  auto now = file.facts();
+  if (!now) return pass(now.error());
+  if (!untouched(*now, seen)) return fail(Errc::moved_on, "the file changed on the server");
+  return {};
+}
+
+Result<std::unique_ptr<DepotFile>> open_seen(Depot& depot, const Spot& spot, const Facts& seen) {
+  auto file = depot.open(spot);
+  if (!file) {
+    const bool other = is_errno(file.error(), ENOENT) || is_errno(file.error(), ENOTDIR) ||
+                       file.error().code == Errc::not_regular;
+    return other ? fail(Errc::moved_on, "the file changed on the server") : pass(file.error());
+  }
+  if (auto ok = check_unmoved(**file, seen); !ok) return pass(ok.error());
+  return file;
+}
+
+/// What the client found in the content that it names.
+Result<> borrow(Depot& depot, StagedFile& into, const Borrowed& borrowed) {
+  auto source = open_seen(depot, borrowed.at, borrowed.seen);
+  if (!source) return pass(source.error());
+  for (const auto& copy : borrowed.copies) {
+    const Range range{copy.from, copy.from + copy.size};
+    if (auto ok = into.copy_from(**source, range, copy.at); !ok) return ok;
+  }
+  return check_unmoved(**source, borrowed.seen);
+}
 
 Result<> begin(Depot& depot, Job& job) {
   auto made = depot.stage_file(job.staging);
   if (!made) return pass(made.error());
   job.file = std::move(*made);
-  if (!job.over) return {};
-  auto base = depot.open(job.base);
-  if (!base) {
-    const bool other = is_errno(base.error(), ENOENT) || is_errno(base.error(), ENOTDIR) ||
-                       base.error().code == Errc::not_regular;
-    return other ? fail(Errc::moved_on, "the file changed on the server") : pass(base.error());
+  if (job.borrowed) {
+    if (auto ok = borrow(depot, *job.file, *job.borrowed); !ok) return ok;
   }
+  if (!job.over) return {};
+  auto base = open_seen(depot, job.base, job.seen);
+  if (!base) return pass(base.error());
   job.base_file = std::move(*base);
-  auto now = job.base_file->facts();
-  if (!now) return pass(now.error());
-  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
+  if (job.borrowed) return {};
   // What the session does not send is as it was.
   RangeSet present;
   present.add({0, std::min(job.seen.size, job.size)});
   for (const auto& range : job.ranges) present.remove(range);
   for (const auto& range : job.holes) present.remove(range);
   for (const auto& range : present.list()) {
-    if (auto ok = job.file->copy_from(*job.base_file, range); !ok) return ok;
+    if (auto ok = job.file->copy_from(*job.base_file, range, range.begin); !ok) return ok;
   }
-  now = job.base_file->facts();
-  if (!now) return pass(now.error());
-  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
-  return {};
+  return check_unmoved(*job.base_file, job.seen);
 }
 
 Result<> hash_part(StagedFile& file, Range part, Xxh3Stream& hash) {
@@ -120,10 +144,7 @@ Result<> compare(Job& job) {
   auto equal = is_equal(*job.file, *job.base_file, job.size);
   if (!equal) return pass(equal.error());
   if (!*equal) return fail(job.refusal, "the server has another content");
-  auto now = job.base_file->facts();
-  if (!now) return pass(now.error());
-  if (!untouched(*now, job.seen)) return fail(Errc::moved_on, "the file changed on the server");
-  return {};
+  return check_unmoved(*job.base_file, job.seen);
 }
 
 Result<> end(Job& job) {
@@ -132,6 +153,9 @@ Result<> end(Job& job) {
     auto hash = hash_of(*job.file, job.size);
     if (!hash) return pass(hash.error());
     job.hash = *hash;
+  }
+  if (job.borrowed && job.hash != job.borrowed->hash) {
+    return fail(Errc::wrong_hash, "what came out is not what was meant");
   }
   if (job.refusal != Errc::ok) {
     auto equal = compare(job);
@@ -170,6 +194,24 @@ bool good_ranges(const proto::FileSyncInit& init) {
     at = hole.end;
   }
   return true;
+}
+
+/// Every byte is sent or copied, none both, and what is copied is there.
+bool makes_up(const proto::FileSyncDelta& delta, std::uint64_t source_size) {
+  const auto& ranges = delta.init.ranges;
+  std::uint64_t at = 0;
+  auto range = ranges.begin();
+  const auto pass_ranges = [&] {
+    for (; range != ranges.end() && range->begin == at; ++range) at = range->end;
+  };
+  for (const auto& copy : delta.copies) {
+    pass_ranges();
+    const bool there = copy.from <= source_size && copy.size <= source_size - copy.from;
+    if (copy.at != at || !there) return false;
+    at += copy.size;
+  }
+  pass_ranges();
+  return range == ranges.end() && at == delta.init.size && delta.init.holes.empty();
 }
 
 /// Bytes of the ranges that lie before an offset.
@@ -241,7 +283,40 @@ bool Service::Impl::still_twin(const Mutation& mutation) const {
   return tree->child(NodeId{place.folder.value}, place.name).value_or(NodeId{}) == push.twin;
 }
 
-void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) {
+bool Service::Impl::known_to(ClientId client, OpId operation) const {
+  const auto receipt = receipts->find(client, operation);
+  return landing.count({client, operation}) != 0 || (receipt && receipt->has_value());
+}
+
+/// A push whose content is made up of what is sent and of parts of a content that this client may
+/// read.  One that is repeated may have changed its own source: its receipt is the answer.
+void Service::Impl::push_delta(Peer& peer, Session session, proto::FileSyncDelta delta) {
+  if (!peer.connection.can(proto::kDelta)) return refuse(peer, session, {Errc::not_supported, ""});
+  Borrowed borrowed{delta.source, delta.source_version, {}, {}, {}, delta.hash};
+  if (!known_to(peer.client, delta.init.operation.id)) {
+    const auto refused = [&](Errc code, const char* why) {
+      reply(peer, session, proto::FileSyncInitResponse{code, why, 0});
+    };
+    const NodeId id{delta.source.value};
+    const auto source = readable(delta.source, delta.source_version);
+    auto seen = tree->facts(id);
+    auto spots = tree->spots(id);
+    if (!source || !delta.source_version || !seen || !spots || spots->empty()) {
+      return refused(Errc::moved_on, "the source is no more, or has another version");
+    }
+    if (!makes_up(delta, seen->size)) {
+      return refused(Errc::bad_request,
+                     "what is sent and what is copied do not make up the content");
+    }
+    borrowed.seen = std::move(*seen);
+    borrowed.at = spots->front();
+  }
+  borrowed.copies = std::move(delta.copies);
+  push(peer, session, std::move(delta.init), std::move(borrowed));
+}
+
+void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init,
+                         std::optional<Borrowed> borrowed) {
   const auto refused = [&](const Error& error) {
     if (error.code == Errc::moved_on || error.code == Errc::exists) ++conflicts;
     reply(peer, session, proto::FileSyncInitResponse{errc_of(error), error.detail, 0});
@@ -263,12 +338,12 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
       checked.refusal = errc_of(ok.error());
       const bool comparable = checked.refusal == Errc::exists || checked.refusal == Errc::moved_on;
       if (!comparable || !find_twin(init, checked)) {
-        if (auto left = take_adrift(peer.client, init)) discard(left);
+        if (auto left = take_adrift(peer.client, init, borrowed)) discard(left);
         return refused(ok.error());
       }
     }
   }
-  auto made = duplicate ? nullptr : take_adrift(peer.client, init);
+  auto made = duplicate ? nullptr : take_adrift(peer.client, init, borrowed);
   // What is compared has another beginning than what lands.
   if (made && (made->twin || checked.twin)) discard(std::exchange(made, nullptr));
   std::uint64_t done = duplicate ? init.size : 0;
@@ -290,6 +365,7 @@ void Service::Impl::push(Peer& peer, Session session, proto::FileSyncInit init) 
   made->twin = checked.twin;
   made->twin_version = checked.twin_version;
   made->refusal = checked.refusal;
+  made->borrowed = std::move(borrowed);
   const auto resume_at = bytes_before(init.ranges, done);
   made->init = std::move(init);
   peer.pushes[session] = std::move(made);
@@ -372,6 +448,7 @@ void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
   job->size = push->init.size;
   job->ranges = push->init.ranges;
   job->holes = push->init.holes;
+  job->borrowed = push->borrowed;
   job->bits = push->init.attribute_bits;
   job->attributes = push->init.attributes;
   job->whole = push->hash->whole();

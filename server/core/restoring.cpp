@@ -51,7 +51,7 @@ Result<Copy> copy_file(Depot& depot, const std::string& name, const Facts& facts
   Copy copy;
   copy.file = std::move(*file);
   if (facts.size != 0) {
-    auto ok = copy.file->copy_from(**kept, {0, facts.size});
+    auto ok = copy.file->copy_from(**kept, {0, facts.size}, 0);
     if (!ok) return pass(ok.error());
   }
   if (auto ok = copy.file->resize(facts.size); !ok) return pass(ok.error());

@@ -61,7 +61,7 @@ Bytes Service::next_output(PeerId id) {
   Peer* peer = impl_->find(id);
   if (peer == nullptr) return {};
   if (!peer->closing) impl_->pump(*peer);
-  Bytes out = peer->connection.next_output();
+  Bytes out = peer->connection.next_output(impl_->seams.clock.now());
   peer->bytes_out += out.size();
   return out;
 }
@@ -178,7 +178,8 @@ bool Service::Impl::idle() const {
   return std::all_of(peers.begin(), peers.end(), [](const auto& entry) {
     const Peer& peer = *entry.second;
     return peer.pushes.empty() && peer.pulls.empty() && peer.listings.empty() &&
-           peer.replies.empty() && peer.map_pages.empty() && peer.comparing.empty();
+           peer.replies.empty() && peer.map_pages.empty() && peer.comparing.empty() &&
+           peer.tellings.empty();
   });
 }
 
@@ -228,6 +229,7 @@ void Service::Impl::pump(Peer& peer) {
   pump_watch(peer);
   pump_listings(peer);
   pump_hashes(peer);
+  pump_tellings(peer);
   pump_pulls(peer);
 }
 

@@ -1,5 +1,5 @@
 // Inside of Service.  One struct, a file for each noun: peers.cpp, listing.cpp, pulls.cpp,
-// pushes.cpp, batches.cpp, watching.cpp, maps.cpp, comparing.cpp, opening.cpp.
+// pushes.cpp, chunk_lists.cpp, batches.cpp, watching.cpp, maps.cpp, comparing.cpp, opening.cpp.
 //
 // Invariants.
 // - The store is touched on the service's thread only, but for sync(), which the executor calls.
@@ -18,6 +18,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "proto/chunker.h"
 #include "proto/session_hash.h"
 #include "server/core/change_log.h"
 #include "server/core/deeds.h"
@@ -44,6 +45,7 @@ inline constexpr std::size_t kPullsMax = 4096;  // sessions asked for: a small r
 inline constexpr std::size_t kPullsOpen = 16;   // sessions reading: a file and a buffer each
 inline constexpr std::size_t kPullAhead = 512u << 10;  // bytes read and not sent, of a session
 inline constexpr std::size_t kReadStep = 256u << 10;   // bytes of one read
+inline constexpr std::size_t kTellingsMax = 64;  // lists of chunks asked for: read one at a time
 inline constexpr std::size_t kListingsMax = 256;
 inline constexpr std::size_t kListAhead = 4;           // folders being read for one listing
 inline constexpr std::size_t kListFoldersMax = 65536;  // folders waiting in one listing
@@ -67,6 +69,16 @@ inline constexpr std::uint64_t kFileMax = std::uint64_t{1} << 62;
 inline constexpr std::size_t kAdriftMax = 64;
 inline constexpr std::uint64_t kAdriftBytesMax = std::uint64_t{16} << 30;
 inline constexpr Duration kAdriftFor = std::chrono::hours(1);
+
+/// What a push takes from a content that is here.
+struct Borrowed {
+  EntryId source;
+  Version source_version;
+  Spot at;  // it
+  Facts seen;
+  std::vector<proto::Copy> copies;
+  std::uint64_t hash = 0;  // of the whole, as the client has it
+};
 
 struct Push {
   PeerId peer = 0;
@@ -94,6 +106,7 @@ struct Push {
   std::shared_ptr<DepotFile> base_file;
   Identity staged;
   std::uint64_t whole_hash = 0;
+  std::optional<Borrowed> borrowed;  // a delta
 };
 
 struct Mutation {
@@ -194,7 +207,20 @@ struct Pull {
   std::uint64_t read_at = 0;  // next byte to read
   std::deque<proto::FileSyncData> ahead;
   std::size_t ahead_bytes = 0;
+  std::size_t ahead_sent = 0;  // of the front
   std::uint64_t turn = 0;  // when it was last served
+};
+
+/// A list of chunks under way.
+struct ChunkTelling {
+  explicit ChunkTelling(std::uint64_t size) : chunker(size) {}
+
+  Session session = 0;
+  NodeId id;
+  Facts seen;
+  std::shared_ptr<DepotFile> file;
+  proto::Chunker chunker;
+  Xxh3Stream hash;  // of the whole
 };
 
 struct Listing {
@@ -240,6 +266,8 @@ struct Peer {
   std::map<Session, OpId> answered;  // pushes whose receipt was sent, until FileSyncFinish
   bool held = false;                 // input was refused at the last look
   std::map<Session, std::shared_ptr<Pull>> pulls;
+  std::map<Session, std::shared_ptr<ChunkTelling>> tellings;
+  bool tells = false;  // a job reads for one of them
   std::map<Session, std::shared_ptr<Listing>> listings;
   std::map<Session, MapPages> map_pages;
   std::map<Session, std::shared_ptr<Comparing>> comparing;
@@ -330,11 +358,18 @@ struct Service::Impl {
 
   // ---- pulls.cpp
   void pull(Peer& peer, Session session, proto::Pull request);
+  /// The entry, when it is a file and its content is of that version.
+  Result<proto::Entry> readable(EntryId id, Version content_version) const;
   void pump_pulls(Peer& peer);
   void read_pulls(Peer& peer);
   void read_step(PeerId peer, const std::shared_ptr<Pull>& pull);
   bool send_step(Peer& peer, Pull& pull);
   void pull_failed(PeerId peer, Session session, const Error& error);
+  void content_failed(Peer& peer, Session session, NodeId id, const Error& error);
+
+  // ---- chunk_lists.cpp
+  void chunks(Peer& peer, Session session, const proto::Chunks& request);
+  void pump_tellings(Peer& peer);
 
   // ---- maps.cpp
   void tell_map(Peer& peer, Session session, const proto::Fsmap& request);
@@ -354,7 +389,11 @@ struct Service::Impl {
   Result<Digest> names_summary(NodeId folder) const;
 
   // ---- pushes.cpp
-  void push(Peer& peer, Session session, proto::FileSyncInit init);
+  void push(Peer& peer, Session session, proto::FileSyncInit init,
+            std::optional<Borrowed> borrowed = {});
+  void push_delta(Peer& peer, Session session, proto::FileSyncDelta delta);
+  /// Whether it was done, or is being done.
+  bool known_to(ClientId client, OpId operation) const;
   void push_data(Peer& peer, Session session, proto::FileSyncData data);
   void push_check(Peer& peer, Session session, const proto::FileSyncCheckHash& check);
   void push_jobs(const std::shared_ptr<Push>& push);
@@ -370,7 +409,8 @@ struct Service::Impl {
   void leave_push(Peer& peer, Session session);
   void unqueue(const std::shared_ptr<Push>& push);
   void discard(const std::shared_ptr<Push>& push);
-  std::shared_ptr<Push> take_adrift(ClientId client, const proto::FileSyncInit& init);
+  std::shared_ptr<Push> take_adrift(ClientId client, const proto::FileSyncInit& init,
+                                    const std::optional<Borrowed>& borrowed);
   void leave_elsewhere(const Peer& peer, OpId operation);
   void bound_adrift();
   void drop_adrift();

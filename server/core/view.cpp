@@ -77,12 +77,17 @@ Result<> View::inward(proto::Body& request) const {
         if constexpr (std::is_same_v<T, proto::FileSyncInit>) {
           in(m.entry);
           in(m.place);
+        } else if constexpr (std::is_same_v<T, proto::FileSyncDelta>) {
+          in(m.init.entry);
+          in(m.init.place);
+          in(m.source);
         } else if constexpr (std::is_same_v<T, proto::Mutate>) {
           in(m.entry);
           in(m.other);
           in(m.from);
           in(m.place);
-        } else if constexpr (std::is_same_v<T, proto::Pull> || std::is_same_v<T, proto::Stat>) {
+        } else if constexpr (std::is_same_v<T, proto::Pull> || std::is_same_v<T, proto::Stat> ||
+                             std::is_same_v<T, proto::Chunks>) {
           in(m.entry);
         } else if constexpr (std::is_same_v<T, proto::List>) {
           in(m.folder);

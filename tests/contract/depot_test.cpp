@@ -282,13 +282,26 @@ TEST_P(DepotContract, a_partial_content_takes_ranges_of_the_present_one) {
   ASSERT_TRUE(base);
   auto file = depot().stage_file(1);
   ASSERT_TRUE(file);
-  ASSERT_TRUE((*file)->copy_from(**base, {0, 100'000}));
-  ASSERT_TRUE((*file)->copy_from(**base, {200'000, 300'000}));
+  ASSERT_TRUE((*file)->copy_from(**base, {0, 100'000}, 0));
+  ASSERT_TRUE((*file)->copy_from(**base, {200'000, 300'000}, 200'000));
   ASSERT_TRUE((*file)->write_at(100'000, as_bytes(std::string(100'000, 'b'))));
   ASSERT_TRUE((*file)->inherit(**base));
   ASSERT_TRUE(depot().land_new(1, at("", "result")));
   EXPECT_EQ(world->content("result"),
             std::string(100'000, 'a') + std::string(100'000, 'b') + std::string(100'000, 'a'));
+}
+
+TEST_P(DepotContract, what_was_moved_in_a_content_is_taken_from_where_it_was) {
+  world->write("base", "0123456789" + std::string(200'000, 'x') + "end");
+  auto base = depot().open(at("", "base"));
+  ASSERT_TRUE(base);
+  auto file = depot().stage_file(1);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE((*file)->copy_from(**base, {200'008, 200'013}, 0));
+  ASSERT_TRUE((*file)->copy_from(**base, {3, 10}, 5));
+  ASSERT_TRUE((*file)->copy_from(**base, {0, 4}, 12));
+  ASSERT_TRUE(depot().land_new(1, at("", "result")));
+  EXPECT_EQ(world->content("result"), "xxend34567890123");
 }
 
 TEST_P(DepotContract, names_that_are_none_are_refused) {

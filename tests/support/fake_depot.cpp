@@ -78,11 +78,11 @@ class FakeStagedFile final : public server::StagedFile {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) override {
     return FakeServedFile(depot_, ino_).read_at(offset, out);
   }
-  Result<> copy_from(server::DepotFile& file, Range range) override {
+  Result<> copy_from(server::DepotFile& file, Range range, std::uint64_t at) override {
     Bytes bytes(range.size());
     auto n = file.read_at(range.begin, bytes);
     if (!n) return pass(n.error());
-    return write_at(range.begin, ByteView(bytes).first(*n));
+    return write_at(at, ByteView(bytes).first(*n));
   }
   Result<> resize(std::uint64_t size) override {
     std::unique_lock lock(depot_.mutex_);

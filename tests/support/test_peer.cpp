@@ -84,6 +84,7 @@ VersionHandshake TestPeer::hello() const {
   out.packet_max = 64 << 10;
   out.client = client_;
   out.client_name = "tester";
+  out.capabilities = kDelta;
   return out;
 }
 
@@ -122,7 +123,7 @@ bool TestPeer::exchange() {
     (void)connection_.receive(in, world_.clock.now());
     while (auto message = connection_.next_message()) {
       if (auto* answer = std::get_if<VersionHandshakeResponse>(&message->body)) {
-        connection_.agree(answer->packet_max);
+        connection_.agree(answer->packet_max, answer->capabilities);
       }
       inbox_[message->session].push_back(std::move(message->body));
     }
