@@ -23,6 +23,7 @@ Client::~Client() {
     Section section(*impl_);
     impl_->waits.finish_all(fail_errno(EHOSTDOWN, "the mount ends"));
     impl_->link.down(Error{std::error_code(EHOSTDOWN, std::generic_category()), "the mount ends"});
+    impl_->formers.clear();
     impl_->garbage.collect(section.lock(), true);
     impl_->effects.wake = false;
   }
@@ -85,7 +86,7 @@ Time Client::next_deadline() const {
   const Impl& core = *impl_;
   return std::min({core.link.next_deadline(), core.waits.next_deadline(),
                    core.listings.next_deadline(), core.garbage.next_deadline(),
-                   core.contents.next_deadline(), core.pulls.next_deadline(),
+                   core.contents.next_deadline(), core.formers.next_deadline(), core.pulls.next_deadline(),
                    core.pushes.next_deadline(), core.transitions.next_deadline()});
 }
 
@@ -98,6 +99,7 @@ void Client::advance() {
   impl_->garbage.collect(lock);
   impl_->stats.pump();
   impl_->listings.pump();
+  impl_->formers.pump(lock);
   impl_->pulls.pump(lock);
   impl_->pushes.pump(lock);
   impl_->transitions.advance(lock);

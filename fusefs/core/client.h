@@ -49,6 +49,8 @@ struct ClientOptions {
   std::string host_name;       // in conflict names and for the server, [A-Za-z0-9-]
   std::string subtree;         // the folder of the server's tree that is mounted; empty: all of it
   proto::Limits limits;
+  /// Smaller contents travel whole: asking what the other side has of them costs a round trip.
+  std::uint64_t delta_least = 512 * 1024;
 };
 
 /// To the kernel's caches.  Every call only queues; one thread that holds no lock sends.  In tests: a list.

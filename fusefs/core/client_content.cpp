@@ -80,6 +80,7 @@ Ticket Client::open(NodeId node, int flags, Reply<OpenFile> reply) {
   if (small && (flags & O_ACCMODE) == O_RDONLY && core.options.hydrate != Hydrate::range) {
     core.neighbours.opened(node, content->whole);
   }
+  if ((flags & O_ACCMODE) == O_RDONLY) core.pushes.read_from(node, content->size);
   if (content->whole) return core.answer(reply, opened), 0;
   if (core.options.hydrate == Hydrate::full) {
     return core.wait_whole(section.lock(), *opened, [&core, reply](Result<OpenFile> now) {

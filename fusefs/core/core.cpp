@@ -16,6 +16,7 @@ Core::Core(ClientSeams client_seams, ClientOptions client_options)
       comparing(*this),
       stats(*this),
       kept_versions(*this),
+      formers(*this),
       pulls(*this),
       neighbours(*this),
       pushes(*this),
@@ -46,6 +47,7 @@ void Core::take_tree_effects() {
   // Detaching and the like may have effects of their own.
   for (int round = 0; round < 4; ++round) {
     TreeEffects next = tree->take_effects();
+    for (const auto& [node, number] : next.outdated) formers.add(node, number);
     for (const auto number : next.contents_to_remove) {
       contents.dropped(number);
       garbage.add(number);

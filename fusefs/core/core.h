@@ -19,6 +19,7 @@
 #include "fusefs/core/comparing.h"
 #include "fusefs/core/contents.h"
 #include "fusefs/core/errno.h"
+#include "fusefs/core/formers.h"
 #include "fusefs/core/garbage.h"
 #include "fusefs/core/handles.h"
 #include "fusefs/core/inodes.h"
@@ -91,6 +92,7 @@ struct Core {
   Comparing comparing;
   Stats stats;
   KeptVersions kept_versions;
+  Formers formers;
   Pulls pulls;
   Neighbours neighbours;
   Pushes pushes;

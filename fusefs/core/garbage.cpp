@@ -1,5 +1,7 @@
 #include "fusefs/core/garbage.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "fusefs/core/core.h"
 
@@ -11,11 +13,15 @@ constexpr Duration kCollectAfter = std::chrono::seconds(1);
 }  // namespace
 
 void Garbage::add(std::uint64_t content) {
-  if (contents_.empty()) {
+  if (at_ == kNever) {
     at_ = core_.now() + kCollectAfter;
     core_.effects.wake = true;
   }
   contents_.push_back(content);
+}
+
+void Garbage::hurry() {
+  if (!contents_.empty()) at_ = std::min(at_, core_.now() + kCollectAfter);
 }
 
 void Garbage::collect(Lock& lock, bool now_all) {
@@ -23,6 +29,12 @@ void Garbage::collect(Lock& lock, bool now_all) {
   std::vector<std::uint64_t> going;
   going.swap(contents_);
   at_ = kNever;
+  const auto kept = std::stable_partition(going.begin(), going.end(), [this](std::uint64_t one) {
+    return !core_.formers.keeps(one);
+  });
+  contents_.assign(kept, going.end());
+  going.erase(kept, going.end());
+  if (going.empty()) return;
   bool synced = false;
   {
     const Unlocked open(lock);

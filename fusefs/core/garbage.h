@@ -19,6 +19,8 @@ class Garbage {
   explicit Garbage(Core& core) : core_(core) {}
 
   void add(std::uint64_t content);
+  /// One of them is kept by nobody any more.
+  void hurry();
   Time next_deadline() const { return at_; }
   /// Syncs the store and unlinks, both without the lock, when it is time (or `now_all`).
   void collect(Lock& lock, bool now_all = false);

@@ -34,12 +34,16 @@ void Link::greet() {
   hello.client = core_.settings.client();
   hello.client_name = core_.options.host_name;
   hello.tree = core_.settings.tree();
-  hello.capabilities = proto::kSubtrees;
+  hello.capabilities = proto::kSubtrees | core_.options.limits.capabilities;
   hello.subtree = core_.options.subtree;
   hello.epoch = core_.settings.epoch();
   hello.sequence = core_.settings.sequence();
   if (auto sent = connection_->send(0, hello); !sent) broken(sent.error());
   core_.effects.wake = true;
+}
+
+bool Link::early() const {
+  return state_ == State::greeting && !wants_close_ && core_.settings.tree();
 }
 
 void Link::greeted(Lock& lock, const proto::VersionHandshakeResponse& response) {
@@ -61,13 +65,15 @@ void Link::greeted(Lock& lock, const proto::VersionHandshakeResponse& response) 
   if (!known) {
     if (auto done = core_.settings.set_tree(response.tree); !done) return broken(done.error());
   }
-  connection_->agree(response.packet_max);
+  connection_->agree(response.packet_max, response.capabilities);
   state_ = State::ready;
   failed_ = false;
   attempts_ = 0;
   problem_.clear();
   read_only_ = response.read_only;
   sequence_ = response.sequence;
+  // The versions that were asked for meanwhile may be others in this past of the tree.
+  if (!response.continues) core_.pulls.take_back();
   core_.watching.begin(response.continues);
   core_.listings.ready();
   core_.stats.ready();
@@ -132,6 +138,7 @@ void Link::down(const Error& why) {
   core_.comparing.lost();
   core_.stats.lost();
   core_.kept_versions.lost();
+  core_.formers.lost();
   core_.pulls.lost();
   core_.pushes.lost();
   if (away()) {
@@ -152,7 +159,7 @@ Duration Link::backoff() {
 }
 
 Bytes Link::next_output() {
-  return connection_ ? connection_->next_output() : Bytes{};
+  return connection_ ? connection_->next_output(core_.now()) : Bytes{};
 }
 
 Time Link::next_deadline() const {
@@ -172,8 +179,15 @@ std::uint32_t Link::open_session(Handler handler) {
   return last_session_;
 }
 
-bool Link::send(std::uint32_t session, const proto::Body& body) {
+bool Link::send_data(std::uint32_t session, std::uint64_t offset, ByteView bytes) {
   if (!ready()) return false;
+  core_.effects.wake = true;
+  return connection_->send_data(session, offset, bytes).has_value();
+}
+
+bool Link::send(std::uint32_t session, const proto::Body& body) {
+  const bool may = ready() || (early() && std::holds_alternative<proto::Pull>(body));
+  if (!may) return false;
   core_.effects.wake = true;
   return connection_->send(session, body).has_value();
 }

@@ -49,6 +49,12 @@ class Link {
   /// False when it could not be queued: the link is going down, or the outbox is full (see
   /// can_send).
   bool send(std::uint32_t session, const proto::Body& body);
+  bool send_data(std::uint32_t session, std::uint64_t offset, ByteView bytes);
+  /// Whether the server can, too.
+  bool can(proto::Capability capability) const { return ready() && connection_->can(capability); }
+  /// What a reader waits for may be asked for behind a handshake that is not answered yet, where the
+  /// tree is known: that saves a round trip.
+  bool can_pull() const { return (ready() || early()) && connection_->can_send(); }
   /// Room for a few more messages.
   bool can_send() const { return ready() && connection_->can_send(); }
   std::size_t outbox_bytes() const { return connection_ ? connection_->outbox_bytes() : 0; }
@@ -56,6 +62,8 @@ class Link {
 
  private:
   enum class State { down, greeting, ready };
+
+  bool early() const;
 
   void greet();
   void greeted(Lock& lock, const proto::VersionHandshakeResponse& response);

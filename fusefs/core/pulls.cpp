@@ -84,6 +84,11 @@ void Pulls::lost() {
   }
 }
 
+void Pulls::take_back() {
+  const auto all = sessions_;
+  for (const auto& [id, session] : all) end(session, true);
+}
+
 void Pulls::away() {
   const auto all = std::exchange(wanted_, {});
   for (const auto& [node, content] : all) {
@@ -105,7 +110,7 @@ Time Pulls::next_deadline() const {
 }
 
 void Pulls::pump(Lock&) {
-  if (!core_.link.ready()) return;
+  if (!core_.link.ready()) return pump_priority(kReader);
   for (const auto priority : {kReader, kAhead, kBackground}) pump_priority(priority);
 }
 
@@ -118,7 +123,8 @@ void Pulls::pump_priority(std::uint8_t priority) {
   contents.reserve(wanted_.size());
   for (const auto& [node, content] : wanted_) contents.push_back(content);
   for (const auto& content : contents) {
-    while (sessions_.size() < kSessionsMax[priority] && core_.link.can_send()) {
+    if (priority == kBackground && content->want_all && core_.formers.delays(content)) continue;
+    while (sessions_.size() < kSessionsMax[priority] && core_.link.can_pull()) {
       if (!start(content, priority)) break;
     }
   }
@@ -290,6 +296,10 @@ void Pulls::check(const SessionPtr& session, const proto::FileSyncCheckHash& che
       log_warn("a hash is not recorded: {}", done.error().message());
     }
   }
+  came(content);
+}
+
+void Pulls::came(const ContentPtr& content) {
   core_.transitions.poke();
   if (content->whole) core_.pushes.content_came(content->node);
   if (content->whole || !content->wanted()) forget(content);

@@ -38,8 +38,12 @@ class Pulls {
 
   void ready();
   void lost();
+  /// All that was asked for is not wanted from this server; it is asked for again.
+  void take_back();
   void away();
   void pump(Lock& lock);
+  /// Something of it is here that was not, perhaps all.
+  void came(const ContentPtr& content);
   Time next_deadline() const;
   /// Contents whose content is being pulled, or is wanted.
   std::uint64_t count() const { return wanted_.size(); }

@@ -13,8 +13,6 @@
 namespace ebb::fusefs {
 namespace {
 
-/// Larger files wait for the server's word before their content follows.
-constexpr std::uint64_t kSendUnasked = 1u << 20;
 /// Content waits when this much has not left yet, so that a reader's request does not stand behind
 /// it.
 constexpr std::size_t kOutboxEnough = 2u << 20;
@@ -118,30 +116,42 @@ bool Pushes::send_content(Lock& lock, const OperationPtr& operation) {
     if (it == operations_.end() || it->second != operation) return true;
     if (held->detached || !held->whole || !core_.link.can_send()) return false;
   }
-  operation->phase = Operation::Phase::sent;
-  operation->session = core_.link.open_session(
-      [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
   const OpenContent& now = *held;
+  proto::FileSyncInit init = init_of(operation);
+  if (now.size != 0) init.ranges = {now.all()};
+  if (now.size >= kHoleLeast) init.ranges = now.file->data_in(now.all(), proto::kRangesMax / 2);
+  init.holes = between(now.all(), init.ranges);
+  if (init.holes.empty() && has_delta(operation) && find_source(operation))
+    return ask_chunks(operation), true;
+  operation->writes = now.writes;
+  begin_session(operation, init.ranges);
+  operation->may_send = now.size <= kSendUnasked;
+  return core_.link.send(operation->session, init);
+}
+
+proto::FileSyncInit Pushes::init_of(const OperationPtr& operation) const {
+  const Step& step = operation->step;
   proto::FileSyncInit init;
   init.operation = {operation->id, answered()};
   init.entry = step.entry;
   if (!step.entry) init.place = step.place;
   init.content_version = step.content_version;
   init.attributes_version = step.attributes_version;
-  init.size = now.size;
+  init.size = operation->content->size;
   init.attribute_bits = attribute_bits();
   init.attributes = attributes_of(step.node);
-  if (now.size != 0) init.ranges = {now.all()};
-  if (now.size >= kHoleLeast) init.ranges = now.file->data_in(now.all(), proto::kRangesMax / 2);
-  init.holes = between(now.all(), init.ranges);
+  return init;
+}
+
+void Pushes::begin_session(const OperationPtr& operation, const std::vector<Range>& ranges) {
+  operation->phase = Operation::Phase::sent;
+  operation->session = core_.link.open_session(
+      [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
   operation->passed = operation->whole_at = 0;
   operation->whole = {};
-  operation->hash.emplace(now.size, init.ranges);
-  operation->size = now.size;
-  operation->writes = now.writes;
-  operation->flushes = now.flushes;
-  operation->may_send = now.size <= kSendUnasked;
-  return core_.link.send(operation->session, init);
+  operation->size = operation->content->size;
+  operation->flushes = operation->content->flushes;
+  operation->hash.emplace(operation->size, ranges);
 }
 
 void Pushes::stream(Lock& lock) {
@@ -170,7 +180,8 @@ void Pushes::stream(Lock& lock) {
 
 /// Goes on in the whole content's hash over a hole, for one turn; true when it is passed.
 bool Pushes::hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t end) {
-  if (operation->hash->whole() || operation->whole_at == end) return true;
+  const bool known = operation->hash->whole() || operation->whole_known;
+  if (known || operation->whole_at == end) return true;
   const std::uint64_t step = std::min(end - operation->whole_at, kHoleTurn);
   const std::uint32_t session = operation->session;
   Xxh3Stream whole = std::move(operation->whole);
@@ -189,6 +200,7 @@ bool Pushes::hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t 
 
 /// One turn; true when there is more to send.
 bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
+  if (operation->match) return match_one(lock, operation);
   const bool ready = operation->may_send || operation->early;
   if (!ready || operation->hash_sent || !operation->hash) return false;
   const ContentPtr content = operation->content;
@@ -220,12 +232,12 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (!got || *got == 0 || !still_same(operation)) return put_off(operation), false;
     const ByteView bytes = std::span(buffer).first(*got);
     operation->hash->update(offset, bytes);
-    if (!operation->hash->whole()) operation->whole.update(bytes);
+    if (!operation->hash->whole() && !operation->whole_known) operation->whole.update(bytes);
     operation->whole_at = offset + *got;
     operation->passed += *got;
     sent += *got;
     if (operation->early || operation->passed <= operation->resume_at) continue;
-    if (!core_.link.send(session, proto::FileSyncData{offset, Bytes(bytes.begin(), bytes.end())})) {
+    if (!core_.link.send_data(session, offset, bytes)) {
       return put_off(operation), false;
     }
   }
@@ -304,7 +316,7 @@ void Pushes::init_answered(const OperationPtr& operation,
     core_.link.send(operation->session, proto::FileSyncCheckHash{});
     return;
   }
-  if (operation->hash && operation->hash->offset() == 0) operation->resume_at = response.resume_at;
+  if (operation->hash && operation->passed == 0) operation->resume_at = response.resume_at;
   operation->may_send = true;
   core_.effects.wake = true;
 }
@@ -348,6 +360,14 @@ void Pushes::put_off(const OperationPtr& operation) {
 void Pushes::refused(const OperationPtr& operation, proto::Errc code, const std::string& sentence) {
   const std::string why = sentence.empty() ? std::string(proto::sentence(code)) : sentence;
   const Step& step = operation->step;
+  // What a delta is refused for may be no contradiction: its source moved on, or was not what it
+  // was taken for.
+  if (operation->whole_known && code != proto::Errc::busy) {
+    log_info("a delta is refused, the whole is sent: {}", why);
+    retries_[step.node].whole = true;
+    forget(operation);
+    return later(step.node, {});
+  }
   switch (code) {
     case proto::Errc::moved_on:
     case proto::Errc::exists:

@@ -61,6 +61,9 @@ void Pushes::lost() {
     operation->passed = operation->whole_at = 0;
     operation->early.reset();
     operation->resume_at = 0;
+    operation->match.reset();
+    operation->whole_known.reset();
+    operation->delta_done = false;
     operation->may_send = operation->hash_sent = false;
   }
   // The receipts are kept; that the server may forget them is said by the next operation.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "fusefs/core/chunk_match.h"
 #include "fusefs/core/lock.h"
 #include "fusefs/core/open_content.h"
 #include "fusefs/core/step.h"
@@ -28,6 +30,8 @@ struct Core;
 
 /// Operations under way at once; more would only lengthen what has to be repeated.
 inline constexpr std::size_t kOperationsMax = 64;
+/// More content than this waits for the server's word before it follows.
+inline constexpr std::uint64_t kSendUnasked = 1u << 20;
 
 /// Under the client's lock; functions that take it release it while they read or sync, and are
 /// called by the driver's thread alone.
@@ -52,6 +56,8 @@ class Pushes {
   void queue_changed();
   /// All of its content is here: a push that waited for that need not wait any longer.
   void content_came(NodeId node);
+  /// Somebody reads it: a file that is made meanwhile may be a copy of it.
+  void read_from(NodeId node, std::uint64_t size);
 
   void pump(Lock& lock);
   Time next_deadline() const;
@@ -87,8 +93,20 @@ class Pushes {
         false;  // the server has accepted, or the file is small enough not to wait for that
     bool hash_sent = false;
     bool probe = false;  // the content is gone: only asks whether the server has done it
-    bool all_read() const { return hash->complete() && (hash->whole() || whole_at == size); }
-    std::uint64_t whole_hash() const { return hash->whole() ? hash->digest() : whole.digest(); }
+    /// A delta: what the server has is being compared; then what comes of that.
+    std::shared_ptr<ChunkMatch> match;
+    EntryId source;  // with what it is compared
+    Version source_version;
+    Patch patch;
+    bool delta_done = false;                   // it is known how it is sent
+    std::optional<std::uint64_t> whole_known;  // the hash of all, from comparing
+    bool all_read() const {
+      return hash->complete() && (hash->whole() || whole_known || whole_at == size);
+    }
+    std::uint64_t whole_hash() const {
+      if (whole_known) return *whole_known;
+      return hash->whole() ? hash->digest() : whole.digest();
+    }
     bool as_read = false;  // changes all the time: sent as it is read
     std::optional<StepReceipt>
         early;  // the answer to a repetition, before all was sent: hashed, not sent
@@ -98,6 +116,7 @@ class Pushes {
     Time at{};
     int failures = 0;
     int refusals = 0;
+    bool whole = false;  // a delta was refused
     std::string why;
   };
 
@@ -125,6 +144,8 @@ class Pushes {
   void send_recorded(Lock& lock);
   bool send_begin(Lock& lock, const OperationPtr& operation);
   bool send_content(Lock& lock, const OperationPtr& operation);
+  proto::FileSyncInit init_of(const OperationPtr& operation) const;
+  void begin_session(const OperationPtr& operation, const std::vector<Range>& ranges);
   void stream(Lock& lock);
   bool stream_one(Lock& lock, const OperationPtr& operation);
   bool hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t end);
@@ -140,6 +161,18 @@ class Pushes {
   void put_off(const OperationPtr& operation);
   OpId answered() const;
 
+  // push_delta.cpp
+  bool has_delta(const OperationPtr& operation) const;
+  bool find_source(const OperationPtr& operation) const;
+  void ask_chunks(const OperationPtr& operation);
+  void heard_chunks(const OperationPtr& operation, const proto::Body& body);
+  void begin_whole(const OperationPtr& operation);
+  bool match_one(Lock& lock, const OperationPtr& operation);
+  static std::uint64_t place_for(const Patch& patch, std::uint64_t at,
+                                 const std::vector<std::uint64_t>& places);
+  bool is_under_way(const OperationPtr& operation) const;
+  bool send_delta(const OperationPtr& operation);
+
   Core& core_;
   std::map<OpId, OperationPtr> operations_;
   std::unordered_map<NodeId, OpId> by_node_;
@@ -152,6 +185,7 @@ class Pushes {
   std::set<NodeId> forced_;  // due now, with all beneath
   std::set<NodeId> flushed_;
   std::set<NodeId> blocked_;
+  std::deque<NodeId> read_lately_;
   bool hurry_ = false;
   bool window_full_ = false;
   bool hashing_ = false;  // in the middle of a large hole

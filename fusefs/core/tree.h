@@ -36,6 +36,11 @@ namespace ebb::fusefs {
 
 struct TreeEffects {
   std::vector<std::uint64_t> contents_to_remove;  // numbers of content files nobody refers to any more
+  struct Outdated {
+    NodeId node;
+    std::uint64_t content;
+  };
+  std::vector<Outdated> outdated;  // the file of this number was all of the node's content until a newer one came
   std::vector<NodeId> attributes_changed;         // for the kernel's caches: only what came from the server
   std::vector<NodeId> content_changed;            //   or changed beside the request (hidden entries shown)
   struct NameChange {

@@ -339,6 +339,7 @@ void append(std::vector<T>& to, std::vector<T>& from) {
 void Edit::take_effects() {
   auto& to = core.effects;
   append(to.contents_to_remove, effects.contents_to_remove);
+  append(to.outdated, effects.outdated);
   append(to.attributes_changed, effects.attributes_changed);
   append(to.content_changed, effects.content_changed);
   append(to.names_changed, effects.names_changed);

@@ -166,6 +166,8 @@ NodeId give_up_content(Edit& edit, NodeId id) {
   const auto old = edit.node(id);
   if (old.content != 0 && edit.core.seams.open(id)) id = replace_node(edit, id);
   edit.drop_content(id);
+  const bool comparable = old.status == Status::sync && old.has(store::kWhole) && old.content != 0;
+  if (comparable) edit.effects.outdated.push_back({id, old.content});
   edit.change(id, [](Node& n) { n.set(store::kConflict, false); });
   if (old.has(store::kConflict)) edit.set_text(id, Text::reason, {});
   if (old.status == Status::sync) edit.want_content(id);

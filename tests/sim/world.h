@@ -67,7 +67,17 @@ struct Machine {
 
 class World {
  public:
-  explicit World(std::uint64_t seed, std::size_t machines = 1) : chance(seed) {
+  /// Most do all they can; one in four, on either side, is held at small packets and nothing that came later.
+  static proto::Limits limits_of(std::uint64_t seed) {
+    proto::Limits limits;
+    limits.packing = proto::Packing::always;
+    if (seed % 4 != 3) return limits;
+    limits.packet_max = proto::kPacketMaxAtFirst;
+    limits.capabilities = 0;
+    return limits;
+  }
+
+  explicit World(std::uint64_t seed, std::size_t machines = 1) : chance(seed), seed_(seed) {
     server_random = std::make_unique<SeededRandom>(seed + 1000);
     for (std::size_t i = 0; i < machines; ++i) {
       all.push_back(std::make_unique<Machine>(seed * 31 + i));
@@ -75,6 +85,8 @@ class World {
       options.state_folder = "/state";
       options.host_name = "host" + std::to_string(i);
       options.uid = options.gid = 1000;
+      options.limits = limits_of(seed + i);
+      options.delta_least = 1;
     }
     start_server();
   }
@@ -93,6 +105,7 @@ class World {
     server::ServiceOptions options;
     options.state_folder = "/ebbd";
     options.changes_max = changes_max;
+    options.limits = limits_of(seed_ / 4);
     auto opened = server::Service::open({clock, server_io, depot, executor, *server_random},
                                         std::move(options));
     if (!opened) return false;
@@ -217,6 +230,7 @@ class World {
   static tl::unexpected<Error> pass_on(const Error& error) { return tl::unexpected<Error>(error); }
 
   std::mt19937_64 chance;
+  const std::uint64_t seed_;
   SetClock clock;
   FakeDepot depot;
   FakeFileIo server_io;
