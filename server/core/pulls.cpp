@@ -66,13 +66,14 @@ void leave_out_holes(const DepotFile& file, std::uint64_t size, Step& step) {
   step.ranges = std::move(data);
 }
 
-/// The next parts to read, at most kReadStep in all.
-std::vector<Range> next_parts(const std::vector<Range>& ranges, Reading& reading) {
+/// The next parts to read, at most `most` bytes in all.
+std::vector<Range> next_parts(const std::vector<Range>& ranges, Reading& reading,
+                              std::size_t most) {
   std::vector<Range> wanted;
   std::size_t size = 0;
-  while (reading.range < ranges.size() && size < kReadStep) {
+  while (reading.range < ranges.size() && size < most) {
     const Range range = ranges[reading.range];
-    const auto part = std::min<std::uint64_t>(range.end - reading.at, kReadStep - size);
+    const auto part = std::min<std::uint64_t>(range.end - reading.at, most - size);
     wanted.push_back({reading.at, reading.at + part});
     size += part;
     reading.at += part;
@@ -195,6 +196,9 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
   auto step = std::make_shared<Step>();
   auto spots = std::make_shared<Result<std::vector<Spot>>>(std::vector<Spot>());
   std::vector<Range> wanted;
+  // Whole packets, or each step would end with a small one.
+  const std::size_t packet = find(who)->connection.data_max();
+  const std::size_t most = std::max<std::size_t>(1, kReadStep / packet) * packet;
   step->first = !pull->file;
   step->reading = {pull->range, pull->read_at};
   step->seen = pull->seen;
@@ -203,11 +207,11 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
     step->ranges = pull->ranges;
     *spots = pull->mapped ? std::vector<Spot>{pull->mapped->spot} : tree->spots(id);
   } else {
-    wanted = next_parts(pull->ranges, step->reading);
+    wanted = next_parts(pull->ranges, step->reading, most);
   }
   pull->busy = true;
   work(
-      [depot = &seams.depot, step, spots, wanted = std::move(wanted), file = pull->file,
+      [depot = &seams.depot, step, spots, most, wanted = std::move(wanted), file = pull->file,
        mapped = pull->mapped]() mutable {
         Facts& seen = step->seen;
         DepotFile* reading = file.get();
@@ -232,7 +236,7 @@ void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
           if (step->outcome = check_unmoved(*reading, seen); !step->outcome) return;
           if (step->holes_wanted) leave_out_holes(*reading, seen.size, *step);
           if (!step->ranges.empty()) step->reading.at = step->ranges.front().begin;
-          wanted = next_parts(step->ranges, step->reading);
+          wanted = next_parts(step->ranges, step->reading, most);
         }
         step->outcome = read_some(*reading, seen, wanted, *step);
       },
