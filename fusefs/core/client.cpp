@@ -21,6 +21,7 @@ Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() {
   {
     Section section(*impl_);
+    impl_->contents.watch(true);
     impl_->waits.finish_all(fail_errno(EHOSTDOWN, "the mount ends"));
     impl_->link.down(Error{std::error_code(EHOSTDOWN, std::generic_category()), "the mount ends"});
     impl_->formers.clear();
@@ -95,6 +96,7 @@ void Client::advance() {
   Lock& lock = section.lock();
   impl_->take_tree_effects();
   impl_->link.advance();
+  impl_->contents.watch();
   impl_->contents.settle(lock);
   impl_->garbage.collect(lock);
   impl_->stats.pump();
@@ -119,11 +121,13 @@ void Client::advance() {
 
 void Client::hurry() {
   Section section(*impl_);
+  impl_->contents.watch(true);
   impl_->pushes.hurry();
 }
 
 bool Client::quiet() const {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   if (!impl_->pushes.idle()) return false;
   bool waiting = false;
   impl_->tree->queue([&](const Queued& queued) {

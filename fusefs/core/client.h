@@ -43,6 +43,9 @@ struct ClientOptions {
   bool read_only = false;
   bool list_xattrs = false;
   bool server_owners = false;  // -o allow_other: numeric owners are the server's
+  /// Files of this size on are handed to the kernel for writing (FUSE passthrough), and larger ones for
+  /// reading; where ClientSeams has `files`.
+  std::uint64_t passthrough_from = 64u << 10;
   std::size_t open_files_max = 4096;  // content files open at once, but for those that are being written
   std::uint32_t uid = 0;       // owner of everything otherwise
   std::uint32_t gid = 0;
@@ -64,6 +67,8 @@ class KernelCaches {
   virtual void name_changed(NodeId folder, const std::string& name) = 0;     // it names another node, or none
 };
 
+class KernelFiles;
+
 struct ClientSeams {
   Clock& clock;
   FileIo& io;
@@ -72,6 +77,8 @@ struct ClientSeams {
   /// Something changed that the driver of the link has to look at: output, or an earlier deadline.  Any
   /// thread; returns at once.
   std::function<void()> wake;
+  /// None: everything is read and written through the client.
+  KernelFiles* files = nullptr;
 };
 
 struct Attributes {
@@ -88,6 +95,7 @@ struct Attributes {
   WallNs atime = 0;          // this machine's; the mtime until it is set
   WallNs mtime = 0;
   WallNs ctime = 0;
+  bool moving = false;  // a writer has the file in hand: not to be kept by the kernel
 };
 
 struct AttributeChange {
@@ -128,8 +136,7 @@ struct Piece {
 struct OpenFile {
   Handle handle = 0;
   bool keep_cache = true;
-  bool whole = false;           // all content is here: may be handed to passthrough
-  std::shared_ptr<File> file;   // then: the content file
+  int backing = 0;  // of KernelFiles: the kernel reads and writes the content file by itself
 };
 
 struct SpaceFigures {

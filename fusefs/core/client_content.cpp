@@ -42,6 +42,7 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   const ContentPtr content = *found;
   // From here on the tree does not exchange the content.
   inodes.opened(id, writes);
+  ++content->handles;
   OpenHandle open;
   open.node = id;
   open.reads = (flags & O_ACCMODE) != O_WRONLY;
@@ -55,14 +56,13 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
   if (done && content->whole && (content->size != 0 || writes)) {
     done = contents.open_file(lock, content);
-    if (done && writes && content->whole && content->file->fd() >= 0) {
-      done = contents.prepare_write(lock, content);
-      if (done) contents.hand_out(content);
-      if (OpenHandle* now = handles.find(handle); done && now != nullptr) now->handed_out = true;
-    }
-    opened.whole = done.has_value() && content->whole;
-    opened.file = content->file;
   }
+  contents.decide_io(lock, content, writes);
+  if (done && writes && content->io == IoMode::passthrough) {
+    done = contents.hand_out(lock, content);
+    if (OpenHandle* now = handles.find(handle); done && now != nullptr) now->handed_out = true;
+  }
+  opened.backing = content->backing;
   if (!done) {
     close_handle(handle);
     return pass(done.error());
@@ -106,10 +106,7 @@ Ticket Client::Impl::wait_whole(Lock& lock, const OpenFile& opened,
   const Ticket ticket = waits.add(
       now() + options.timeout, [content, opened, done, fail_open](Ticket, const Result<>& result) {
         if (!result) return fail_open(result);
-        OpenFile complete = opened;
-        complete.file = content->file;
-        complete.whole = content->whole && content->file != nullptr;
-        done(complete);
+        done(opened);
       });
   if (ticket == 0) return 0;
   content->readers.push_back({ticket, content->all()});
@@ -146,7 +143,7 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
       if (core.inodes.forget(*node, 1)) core.release_node(*node);
       return refuse(opened.error());
     }
-    if (auto now = core.tree->node(*node)) *attributes = core.measured(*node, *now);
+    if (auto now = core.attributes(*node)) *attributes = *now;
     core.answer(reply, Result<Created>(Created{*attributes, *opened}));
   };
   if (*listed) {
@@ -168,14 +165,20 @@ Result<OpenFile> Client::Impl::open_lazily(NodeId id, int flags) {
     if (!found) return pass(found.error());
   }
   const bool writes = for_writing(flags);
+  // A writer's mark has to be on disk before, which is IO as well.
+  const bool handed_out = (*found)->io == IoMode::passthrough;
+  if ((*found)->deciding || (handed_out && writes)) return fail_errno(EAGAIN);
   inodes.opened(id, writes);
   OpenHandle open;
   open.node = id;
   open.reads = (flags & O_ACCMODE) != O_WRONLY;
   open.writes = writes;
   open.content = *found;
+  ++(*found)->handles;
+  if ((*found)->io == IoMode::undecided) (*found)->io = IoMode::through_us;
   OpenFile opened;
   opened.keep_cache = inodes.keeps_pages(id);
+  opened.backing = (*found)->backing;
   opened.handle = handles.add(std::move(open));
   return opened;
 }
@@ -301,13 +304,13 @@ void Client::Impl::close_handle(Handle handle) {
   if (found == nullptr) return;
   const OpenHandle open = *found;
   handles.remove(handle);
-  if (open.content) contents.look_at_file(open.content);
-  if (open.handed_out) --open.content->handed_out;
+  if (open.content) contents.closed(open.content, open.handed_out);
   const bool free = inodes.closed(open.node, open.writes);
   if (open.content && inodes.writers(open.node) == 0) contents.writers_gone(open.content);
   if (open.content && inodes.handles(open.node) == 0) pulls.unwant(open.content);
   if (open.writes) pushes.flushed(open.node);
-  if (open.writes) transitions.poke(), effects.wake = true;
+  if (open.writes) transitions.poke();
+  if (open.writes && transitions.under_way(open.node)) effects.wake = true;  // it waited for this
   handles_gone(open.node, free);
 }
 
@@ -323,6 +326,7 @@ Result<> Client::allocate(Handle handle, int mode, std::uint64_t offset, std::ui
   if (open == nullptr || !open->content || !open->writes) return fail_errno(EBADF);
   if (offset > INT64_MAX || length > INT64_MAX) return fail_errno(EFBIG);
   const ContentPtr content = open->content;
+  impl_->contents.look_at_file(content);
   auto done = impl_->contents.allocate(section.lock(), content, mode, {offset, offset + length});
   if (!done) return pass(as_errno(done.error()));
   return {};

@@ -17,6 +17,7 @@ constexpr std::string_view kHashAttribute = "user.ebb.hash";
 
 Result<std::string> Client::get_xattr(NodeId node, std::string_view name) {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   auto value = get_attribute(*impl_, node, name);
   if (value && value->empty() && name == kHashAttribute) {
     // Nobody has needed it yet; what cannot be read stays unknown.
@@ -44,6 +45,7 @@ Result<std::vector<std::string>> Client::list_xattrs(NodeId node) {
 Ticket Client::set_xattr(NodeId node, std::string_view name, std::string_view value, int flags,
                          Reply<> reply) {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   return set_attribute(*impl_, node, name, value, flags, std::move(reply));
 }
 
@@ -71,6 +73,7 @@ Result<NodeId> Client::find(std::string_view path) {
 
 Result<NodeStatus> Client::status(NodeId id) {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   const auto node = impl_->tree->node(id);
   if (!node) return pass(as_errno(node.error()));
   NodeStatus status;
@@ -96,6 +99,7 @@ Result<NodeStatus> Client::status(NodeId id) {
 
 ClientStatus Client::status() {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   ClientStatus status;
   status.connected = impl_->link.ready();
   status.problem = status.connected ? std::string{} : impl_->link.problem();
@@ -114,6 +118,7 @@ ClientStatus Client::status() {
 Ticket Client::set_status(NodeId node, Status to, Reply<> reply) {
   Section section(*impl_);
   if (auto fine = impl_->writable(); !fine) return impl_->answer(reply, std::move(fine)), 0;
+  impl_->contents.look_at_all();
   return impl_->transitions.begin(node, to, true, std::move(reply));
 }
 
@@ -127,11 +132,13 @@ Result<> Client::set_pin(NodeId node, Pin pin) {
 
 Ticket Client::wait(NodeId node, Reply<> reply) {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   return impl_->transitions.wait(node, std::move(reply));
 }
 
 std::vector<Client::Waiting> Client::queue(std::size_t most) {
   Section section(*impl_);
+  impl_->contents.look_at_all();
   const WallNs now = impl_->seams.clock.wall();
   std::vector<Waiting> out;
   impl_->tree->queue([&](const Queued& queued) {

@@ -25,6 +25,8 @@ struct Client::Impl : Core {
   /// The node's attributes, its blocks counted where its size does not tell them.
   Attributes measured(NodeId node, const store::Node& record);
   void measure(Attributes& attributes);
+  /// As they are now, where somebody writes the file without us, too.
+  Result<Attributes> attributes(NodeId node);
   /// The node's attributes, counted as one lookup.
   Result<Attributes> entry(NodeId node);
   Result<> writable() const;

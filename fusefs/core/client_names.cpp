@@ -20,10 +20,19 @@ void Client::Impl::measure(Attributes& attributes) {
 }
 
 Result<Attributes> Client::Impl::entry(NodeId id) {
+  auto known = attributes(id);
+  if (known) inodes.looked_up(id);
+  return known;
+}
+
+Result<Attributes> Client::Impl::attributes(NodeId id) {
+  const auto content = contents.find(id);
+  if (content) contents.look_at_file(content);
   const auto node = tree->node(id);
   if (!node) return pass(node.error());
-  inodes.looked_up(id);
-  return measured(id, *node);
+  auto known = measured(id, *node);
+  known.moving = content && content->watched;
+  return known;
 }
 
 Ticket Client::lookup(NodeId folder, std::string_view name, Reply<Attributes> reply) {
@@ -49,10 +58,9 @@ void Client::forget(NodeId node, std::uint64_t lookups) {
 
 Result<Attributes> Client::attributes(NodeId id) {
   Section section(*impl_);
-  if (const auto content = impl_->contents.find(id)) impl_->contents.look_at_file(content);
-  const auto node = impl_->tree->node(id);
-  if (!node) return pass(as_errno(node.error()));
-  return impl_->measured(id, *node);
+  auto known = impl_->attributes(id);
+  if (!known) return pass(as_errno(known.error()));
+  return known;
 }
 
 Result<Attributes> Client::attributes(NodeId id, Handle) {
@@ -64,6 +72,8 @@ Ticket Client::set_attributes(NodeId id, std::optional<Handle> handle,
   Section section(*impl_);
   Impl& core = *impl_;
   Result<> done = core.writable();
+  // What was written before has its times before these are set.
+  if (const auto content = core.contents.find(id)) core.contents.look_at_file(content);
   if (done && change.size) {
     const OpenHandle* open = handle ? core.handles.find(*handle) : nullptr;
     if (open != nullptr && open->content) {
@@ -76,9 +86,7 @@ Ticket Client::set_attributes(NodeId id, std::optional<Handle> handle,
   const bool rest = change.mode || change.uid || change.gid || change.mtime || change.atime;
   if (done && rest) done = core.tree->set_attributes(id, change);
   if (!done) return core.answer(reply, Result<Attributes>(pass(done.error()))), 0;
-  const auto node = core.tree->node(id);
-  core.answer(reply, node ? Result<Attributes>(core.measured(id, *node))
-                          : Result<Attributes>(pass(node.error())));
+  core.answer(reply, core.attributes(id));
   return 0;
 }
 
@@ -243,8 +251,10 @@ Result<> Client::read_folder(Handle handle, std::uint64_t cookie, bool count_loo
       });
       if (!read) return pass(as_errno(read.error()));
       // Counted before they are shown: what is in the kernel's hands must not go meanwhile.
-      for (const auto& entry : batch) {
+      for (auto& entry : batch) {
         if (count_lookups) impl_->inodes.looked_up(entry.attributes.node);
+        if (!impl_->contents.find(entry.attributes.node)) continue;
+        if (const auto now = impl_->attributes(entry.attributes.node)) entry.attributes = *now;
       }
     }
     more = batch.size() == kBatch;

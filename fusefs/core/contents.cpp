@@ -135,7 +135,9 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   const std::uint64_t number = make ? core_.tree->new_content_number() : content->number;
   // The store could not keep that a number is taken.
   if (number == 0) return fail_errno(EIO, "no number for a new content file");
+  look_at_file(content);
   const std::uint64_t size = content->size;
+  const bool moving = content->watched;
   const auto node = core_.tree->node(content->node);
   const bool clean =
       node && node->entry && !node->has(store::kContentDirty) && !node->has(store::kOpenForWrite);
@@ -151,7 +153,7 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
     }
     // Or a crash came between a change of the file and its record, which counts.  Nobody has it
     // open.
-    if (file && !make) {
+    if (file && !make && !moving) {
       const auto has = (*file)->size();
       if (has && *has != size && content->unrecorded) {
         content->size = *has;
@@ -190,7 +192,7 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
 }
 
 /// The half of the idle ones that was used longest ago.  They are opened again when they are
-/// needed; what others hold, or may write without us, stays open.
+/// needed; what others hold stays open.
 void Contents::close_some() {
   std::vector<ContentPtr> idle;
   opened_ = 0;
@@ -198,7 +200,7 @@ void Contents::close_some() {
     if (!content->file) continue;
     ++opened_;
     const bool busy = content->file.use_count() > 1 || content->opening ||
-                      content->handed_out != 0 || content->used == uses_ ||
+                      content->used == uses_ ||
                       !content->writing.empty() || !content->landing.empty();
     if (!busy) idle.push_back(content);
   }
@@ -320,7 +322,7 @@ Result<> Contents::record_written(const ContentPtr& content, Range range, std::u
   }
   answer_readers(content);
   restamp(content);
-  return core_.tree->content_written(content->node, new_size);
+  return core_.tree->content_written(content->node, content->size);
 }
 
 Result<> Contents::record_here(const ContentPtr& content) {
@@ -339,6 +341,7 @@ Result<> Contents::record_here(const ContentPtr& content) {
 
 Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t size) {
   if (size > INT64_MAX) return fail_errno(EFBIG);
+  if (size == 0) end_watch_if_free(content);
   // Alone with it: cut to nothing by exchanging the file, so that a power cut finds the old or the
   // new.
   if (size == 0 && content->size != 0 && !core_.inodes.open(content->node)) {
@@ -457,7 +460,8 @@ void Contents::note_sparse(const ContentPtr& content) {
   }
 }
 
-void Contents::pushed(const ContentPtr& content) {
+void Contents::pushed(const ContentPtr& content, bool in_doubt) {
+  if (content->watched && in_doubt) content->pushed_in_doubt = true;
   if (content->is_volatile && !content->detached) mark_unsettled(content);
 }
 

@@ -2,9 +2,12 @@
 // settling.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -49,19 +52,29 @@ class Contents {
   Result<> allocate(Lock& lock, const ContentPtr& content, int mode, Range range);
   /// The last writer is gone.
   void writers_gone(const ContentPtr& content);
-  /// A file that was handed out for passthrough may have been written without us.
+
+  // ---- passthrough
+  /// At each open, when its file has been opened where it is to be written: the first one decides.
+  void decide_io(Lock& lock, const ContentPtr& content, bool writes);
+  /// A writer gets the file itself; from now on it may change without us, and the store knows that.
+  Result<> hand_out(Lock& lock, const ContentPtr& content);
+  /// A handle is closed.
+  void closed(const ContentPtr& content, bool handed_out);
+  /// What was written without us counts from here on.
   void look_at_file(const ContentPtr& content);
-  /// A writer got the file itself; from now on look_at_file() matters.  Pairs with taking one off
-  /// handed_out.
-  void hand_out(const ContentPtr& content);
+  void look_at_all();
+  void look_at_entry(EntryId entry);
+  /// Looks at what may be written without us, and gives up what nobody writes any more.
+  void watch(bool now_all = false);
+  void end_watch_if_free(const ContentPtr& content);
 
   /// What a pull brought.  Answers the range set that was taken, so that it can be taken back;
   /// ESTALE when the content is detached.
   Result<RangeSet> land(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                         ByteView bytes);
   /// The server has it: from now on its bytes are believed after a power cut only when they were
-  /// synced.
-  void pushed(const ContentPtr& content);
+  /// synced.  `in_doubt`: perhaps not as it was at any one moment.
+  void pushed(const ContentPtr& content, bool in_doubt);
   /// Ranges of which it is known that they are zeros: here from now on, and holes in the file.
   Result<> land_holes(Lock& lock, const ContentPtr& content, const std::vector<Range>& holes);
   /// Bytes on the disk of a content that is wholly here.
@@ -74,7 +87,7 @@ class Contents {
   Result<> sync(Lock& lock, const ContentPtr& content);
   /// Reads a content that is wholly here and whose hash is not known, unless it is very large.
   Result<> learn_hash(Lock& lock, NodeId node);
-  Time next_deadline() const { return settle_at_; }
+  Time next_deadline() const { return std::min(settle_at_, watch_at_); }
   /// A writer had the file in hand at the crash: what it wrote last may not be recorded.
   void suspect(NodeId node);
   /// What was unsettled for a while is synced and believed from then on.
@@ -97,6 +110,12 @@ class Contents {
   Result<> bring(Lock& lock, const ContentPtr& content, const std::vector<Range>& parts,
                  const std::function<Result<>(File&, Range)>& write);
   Result<> reserve(Lock& lock, const ContentPtr& content, Range range);
+  std::string path_of(const ContentPtr& content) const;
+  bool may_hand_out(const ContentPtr& content, bool writes) const;
+  void begin_watch(const ContentPtr& content);
+  void look_again_in(const ContentPtr& content, Duration time);
+  bool still_written(const ContentPtr& content);
+  std::optional<FileStamp> stamp_after_crash(const store::Node& node) const;
   Result<> zero_out(Lock& lock, const ContentPtr& content, Range range);
   void wait_for_claims(Lock& lock, const ContentPtr& content, Range range);
   Result<> written(const ContentPtr& content, Range range, std::uint64_t new_size);
@@ -108,6 +127,8 @@ class Contents {
   std::size_t opened_ = 0;  // since files were last counted and closed, with those that were open then
   std::vector<NodeId> unsettled_;
   Time settle_at_ = kNever;
+  std::vector<ContentPtr> watched_;
+  Time watch_at_ = kNever;
   std::uint64_t room_checked_ =
       0;  // bytes that may be written before free space is looked at again
 };

@@ -5,8 +5,6 @@
 #include <cerrno>
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -29,13 +27,6 @@ constexpr std::uint64_t kHashedOnDemandMax = 256u << 20;
 
 std::string folder_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
-}
-
-FileStamp stamp_of(const File& file) {
-  struct stat now {};
-  if (file.fd() < 0 || ::fstat(file.fd(), &now) != 0) return {};
-  return {static_cast<std::uint64_t>(now.st_size),
-          WallNs{now.st_mtim.tv_sec} * 1'000'000'000 + now.st_mtim.tv_nsec};
 }
 
 /// Its data; what is a hole stays one.
@@ -90,7 +81,7 @@ Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
   look_at_file(content);
   if (content->number == 0 && content->size == 0) return {};
   if (auto done = open_file(lock, content); !done) return done;
-  if (content->sync_failed && content->handed_out == 0) {
+  if (content->sync_failed && !content->watched) {
     if (auto done = write_again(lock, content); !done) return pass(as_errno(done.error()));
     if (auto done = open_file(lock, content); !done) return done;
   }
@@ -212,41 +203,6 @@ void Contents::writers_gone(const ContentPtr& content) {
   content->write_marked = false;
   if (auto done = core_.tree->set_open_for_write(content->node, false); !done) {
     log_warn("a writer's mark stays: {}", done.error().message());
-  }
-}
-
-void Contents::suspect(NodeId id) {
-  const auto node = core_.tree->node(id);
-  if (!node || node->content == 0 || !node->has(store::kWhole)) return;
-  const auto file = core_.content_files.open(node->content);
-  const Result<std::uint64_t> size =
-      file ? (*file)->size() : Result<std::uint64_t>(pass(file.error()));
-  if (!size || *size == node->size) return;
-  if (auto done = core_.tree->content_written(id, *size); !done) {
-    log_warn("a file that was being written is not recorded: {}", done.error().message());
-  }
-}
-
-void Contents::hand_out(const ContentPtr& content) {
-  if (content->handed_out++ == 0) restamp(content);
-}
-
-void Contents::restamp(const ContentPtr& content) {
-  if (content->handed_out != 0 && content->file) content->stamp = stamp_of(*content->file);
-}
-
-void Contents::look_at_file(const ContentPtr& content) {
-  const bool may_differ = content->handed_out != 0 && content->file && content->file->fd() >= 0 &&
-                          content->writing.empty() && !content->detached;
-  if (!may_differ) return;
-  const FileStamp now = stamp_of(*content->file);
-  if (now == content->stamp) return;
-  content->stamp = now;
-  content->size = now.size;
-  ++content->writes;
-  if (may_have_holes(content->file->fd())) note_sparse(content);
-  if (auto done = core_.tree->content_written(content->node, now.size); !done) {
-    log_warn("a change of a content is not recorded: {}", done.error().message());
   }
 }
 

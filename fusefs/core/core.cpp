@@ -99,6 +99,7 @@ void Core::release_node(NodeId node) {
 }
 
 Section::~Section() {
+  for (const auto& work : std::exchange(core_.effects.later, {})) work();
   core_.take_tree_effects();
   const Effects effects = std::exchange(core_.effects, {});
   lock_.unlock();

@@ -45,6 +45,7 @@ namespace ebb::fusefs {
 struct Effects {
   std::vector<std::function<void()>> replies;
   std::vector<std::function<void()>> notices;
+  std::vector<std::function<void()>> later;  // under the lock, before it is released
   bool wake = false;
 };
 

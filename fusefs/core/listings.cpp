@@ -141,6 +141,7 @@ void Listings::page(const AskedPtr& asked, const proto::ListPage& page) {
     if (const auto node = core_.tree->of_entry(page.folder)) {
       log_debug("list of {}: {} names, as of {}", page.folder.value, complete.entries.size(),
                 complete.sequence.value);
+      core_.contents.look_at_all();
       auto done = core_.tree->listed_by_server(*node, complete.entries, is_newest(asked, *node));
       if (!done && *node == asked->folder) return finish(asked, done);
       if (!done) log_warn("a folder's list cannot be worked in: {}", done.error().message());

@@ -22,16 +22,14 @@
 #include "base/file_io.h"
 #include "base/ranges.h"
 #include "fusefs/core/client.h"
+#include "fusefs/core/kernel_files.h"
 #include "store/content.h"
 
 namespace ebb::fusefs {
 
-/// Size and times of a content file that somebody may write without us (passthrough).
-struct FileStamp {
-  std::uint64_t size = 0;
-  WallNs mtime = 0;
-  friend bool operator==(const FileStamp&, const FileStamp&) = default;
-};
+/// How an inode is read and written: decided by its first open, until the last release.  The kernel
+/// allows one at a time.
+enum class IoMode : std::uint8_t { undecided, through_us, passthrough };
 
 /// Under the client's lock.
 struct OpenContent {
@@ -62,7 +60,16 @@ struct OpenContent {
   bool sync_failed = false;  // what is in the file may never reach the disk but by being written again
   bool unrecorded =
       false;  // the file was changed and the store does not know it: the mark stays until it does
-  std::uint32_t handed_out = 0;  // writers that may write the file without us
+
+  // How the kernel has it: contents_passthrough.cpp.
+  IoMode io = IoMode::undecided;
+  bool deciding = false;         // somebody is at it, without the lock
+  int backing = 0;               // of KernelFiles, while a handle is open
+  std::uint32_t handles = 0;     // open ones
+  std::uint32_t handed_out = 0;  // writers that write the file without us
+  bool watched = false;          // somebody may still write it, after the last close too
+  bool pushed_in_doubt = false;  // then, and perhaps not as it was at any one moment
+  Time look_at{};                // when it is to be seen whether somebody still does
   FileStamp stamp;
 
   // What is to be pulled, most urgent first.

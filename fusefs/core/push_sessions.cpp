@@ -77,8 +77,43 @@ void Pushes::send_recorded(Lock& lock) {
   for (const auto& [id, operation] : all) {
     if (operation->phase != Operation::Phase::recorded) continue;
     if (!core_.link.can_send()) return;
-    if (!send_begin(lock, operation)) put_off(operation);
+    const bool frozen = freeze(lock, operation);
+    // The lock was free: it may be over, or the connection.
+    const auto it = operations_.find(id);
+    const bool same = it != operations_.end() && it->second == operation &&
+                      operation->phase == Operation::Phase::recorded;
+    if (!same || !core_.link.can_send()) continue;
+    if (!frozen || !send_begin(lock, operation)) put_off(operation);
   }
+}
+
+/// What others may write without us is pushed as it was at one moment.  False: it was written just
+/// then, and is put off.
+bool Pushes::freeze(Lock& lock, const OperationPtr& operation) {
+  operation->frozen.reset();
+  if (operation->step.kind != StepKind::push || operation->probe) return true;
+  const auto found = core_.contents.get(operation->step.node);
+  if (!found || !(*found)->watched || !(*found)->whole) return true;
+  const ContentPtr content = *found;
+  core_.contents.look_at_file(content);
+  core_.contents.end_watch_if_free(content);
+  if (!content->watched) return true;
+  const std::uint64_t flushes = content->flushes;
+  // What is pushed is here after a power cut, too, or what is left then would be taken for a change.
+  if (!core_.contents.sync(lock, content)) return false;
+  const std::string path = core_.content_files.path(content->number);
+  Result<Snapshot> taken = fail_errno(EIO);
+  {
+    const Unlocked open(lock);
+    taken = take_snapshot(core_.seams.io, path, core_.options.state_folder + "/snapshot");
+  }
+  // Where no copy can be made it is read in place, and looked at meanwhile.
+  if (!taken) return true;
+  if (content->detached) return false;
+  const bool as_read = operation->as_read && content->flushes == flushes;
+  if (!taken->consistent && !as_read) return false;
+  operation->frozen = std::move(*taken);
+  return true;
 }
 
 bool Pushes::send_begin(Lock& lock, const OperationPtr& operation) {
@@ -109,23 +144,24 @@ bool Pushes::send_content(Lock& lock, const OperationPtr& operation) {
   if (!content || !(*content)->whole) return false;
   operation->content = std::move(*content);
   const ContentPtr held = operation->content;
-  if (held->size >= kHoleLeast) {
+  if (held->size >= kHoleLeast && !operation->frozen) {
     // Only an open file tells where its holes are.
     if (auto done = core_.contents.open_file(lock, held); !done) return false;
     const auto it = operations_.find(operation->id);
     if (it == operations_.end() || it->second != operation) return true;
     if (held->detached || !held->whole || !core_.link.can_send()) return false;
   }
-  const OpenContent& now = *held;
   proto::FileSyncInit init = init_of(operation);
-  if (now.size != 0) init.ranges = {now.all()};
-  if (now.size >= kHoleLeast) init.ranges = now.file->data_in(now.all(), proto::kRangesMax / 2);
-  init.holes = between(now.all(), init.ranges);
-  if (init.holes.empty() && has_delta(operation) && find_source(operation))
-    return ask_chunks(operation), true;
-  operation->writes = now.writes;
+  const Range all{0, init.size};
+  const std::shared_ptr<File> file = operation->file();
+  if (init.size != 0) init.ranges = {all};
+  if (init.size >= kHoleLeast && file) init.ranges = file->data_in(all, proto::kRangesMax / 2);
+  init.holes = between(all, init.ranges);
+  const bool compares = init.holes.empty() && !operation->frozen && has_delta(operation);
+  if (compares && find_source(operation)) return ask_chunks(operation), true;
+  operation->writes = held->writes;
   begin_session(operation, init.ranges);
-  operation->may_send = now.size <= kSendUnasked;
+  operation->may_send = init.size <= kSendUnasked;
   return core_.link.send(operation->session, init);
 }
 
@@ -137,7 +173,7 @@ proto::FileSyncInit Pushes::init_of(const OperationPtr& operation) const {
   if (!step.entry) init.place = step.place;
   init.content_version = step.content_version;
   init.attributes_version = step.attributes_version;
-  init.size = operation->content->size;
+  init.size = operation->content_size();
   init.attribute_bits = attribute_bits();
   init.attributes = attributes_of(step.node);
   return init;
@@ -149,7 +185,7 @@ void Pushes::begin_session(const OperationPtr& operation, const std::vector<Rang
       [this, operation](Lock&, const proto::Body& body) { heard(operation, body); });
   operation->passed = operation->whole_at = 0;
   operation->whole = {};
-  operation->size = operation->content->size;
+  operation->size = operation->content_size();
   operation->flushes = operation->content->flushes;
   operation->hash.emplace(operation->size, ranges);
 }
@@ -218,12 +254,15 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (operation->passed < operation->resume_at) {
       left = std::min(left, operation->resume_at - operation->passed);
     }
-    if (!core_.contents.open_file(lock, content)) return put_off(operation), false;
-    if (!current()) return false;
-    if (!content->whole) return put_off(operation), false;
+    if (!operation->frozen) {
+      if (!core_.contents.open_file(lock, content)) return put_off(operation), false;
+      if (!current()) return false;
+      if (!content->whole) return put_off(operation), false;
+    }
     Result<std::size_t> got = std::size_t{0};
     {
-      const std::shared_ptr<File> file = content->file;
+      const std::shared_ptr<File> file = operation->file();
+      if (!file) return put_off(operation), false;
       const Unlocked open(lock);
       got = file->read_at(offset, std::span(buffer).first(left));
     }
@@ -258,7 +297,9 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
 
 bool Pushes::still_same(const OperationPtr& operation) const {
   const OpenContent& content = *operation->content;
-  if (content.detached || !content.whole || !content.writing.empty()) return false;
+  if (content.detached || !content.whole) return false;
+  if (operation->frozen) return true;
+  if (!content.writing.empty()) return false;
   if (content.writes == operation->writes) return true;
   // Past its deadline a state that nobody has marked by flush or fsync may be sent as it is read;
   // its size is what was announced.
@@ -326,7 +367,8 @@ void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) 
   const bool content = operation->step.kind == StepKind::push;
   const Result<> done = core_.tree->step_done(operation->step, receipt);
   retries_.erase(operation->step.node);
-  if (content && done && operation->content) core_.contents.pushed(operation->content);
+  const bool certain = operation->frozen && operation->frozen->consistent;
+  if (content && done && operation->content) core_.contents.pushed(operation->content, !certain);
   if (content && done) {
     // The session stays open until its receipt is on disk and may be acknowledged.
     finishes_.push_back(session);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "base/snapshot.h"
 #include "fusefs/core/chunk_match.h"
 #include "fusefs/core/lock.h"
 #include "fusefs/core/open_content.h"
@@ -80,7 +81,10 @@ class Pushes {
 
     // A push.
     ContentPtr content;
-    std::uint64_t size = 0;    // as announced
+    std::optional<Snapshot> frozen;  // of a file that others may write meanwhile
+    std::uint64_t size = 0;          // as announced
+    std::shared_ptr<File> file() const { return frozen ? frozen->file : content->file; }
+    std::uint64_t content_size() const { return frozen ? frozen->size : content->size; }
     std::uint64_t writes = 0;  // as they were when sending began
     std::uint64_t flushes = 0;
     std::uint64_t resume_at = 0;  // the server has the bytes before it
@@ -142,6 +146,7 @@ class Pushes {
   // push_sessions.cpp: the talk with the server
   bool record(Lock& lock);
   void send_recorded(Lock& lock);
+  bool freeze(Lock& lock, const OperationPtr& operation);
   bool send_begin(Lock& lock, const OperationPtr& operation);
   bool send_content(Lock& lock, const OperationPtr& operation);
   proto::FileSyncInit init_of(const OperationPtr& operation) const;

@@ -70,6 +70,7 @@ void Stats::heard(NodeId node, EntryId entry, std::uint32_t session, const proto
     asked_.erase(node);
     return;
   }
+  core_.contents.look_at_entry(entry);
   const auto done =
       gone ? core_.tree->entry_gone(entry) : core_.tree->entry_from_server(response->entry);
   const bool disk = !done && (is_errno(done.error(), EIO) || is_errno(done.error(), ENOSPC));

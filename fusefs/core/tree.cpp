@@ -285,8 +285,8 @@ Result<> Tree::set_content(NodeId id, std::uint64_t number) {
   });
 }
 
-Result<> Tree::content_written(NodeId id, std::uint64_t size) {
-  return impl_->change([&](Edit& edit) { fusefs::content_written(edit, id, size); });
+Result<> Tree::content_written(NodeId id, std::uint64_t size, std::optional<WallNs> mtime) {
+  return impl_->change([&](Edit& edit) { fusefs::content_written(edit, id, size, mtime); });
 }
 
 Result<> Tree::set_here(NodeId id, ByteView extents, bool whole, bool settled) {

@@ -153,7 +153,8 @@ class Tree {
   std::uint64_t new_content_number();
   Result<> set_content(NodeId id, std::uint64_t number);
   /// An application wrote or cut: new size and mtime, dirty, remote becomes sync, into the queue.
-  Result<> content_written(NodeId id, std::uint64_t size);
+  /// `mtime`: of a file that was written without us.
+  Result<> content_written(NodeId id, std::uint64_t size, std::optional<WallNs> mtime = {});
   /// The same where it was cut to nothing and has no file any more.
   Result<> empty_content(NodeId id);
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.

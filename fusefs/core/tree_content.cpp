@@ -30,12 +30,13 @@ void mark_attributes(Edit& edit, NodeId id, Node& n) {
 
 }  // namespace
 
-void content_written(Edit& edit, NodeId id, std::uint64_t size) {
+void content_written(Edit& edit, NodeId id, std::uint64_t size, std::optional<WallNs> mtime) {
   const auto before = edit.node(id);
   if (before.kind != Kind::file) refuse(EINVAL, "no file");
   auto after = before;
   after.size = size;
-  after.mtime = after.ctime = edit.wall();
+  after.ctime = edit.wall();
+  after.mtime = mtime.value_or(after.ctime);
   after.hash_known = false;
   ++after.content_local;
   if (after.status == Status::remote) after.status = Status::sync;

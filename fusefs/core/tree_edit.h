@@ -307,7 +307,7 @@ void detach(Edit& edit, NodeId id);
 void start(Edit& edit);
 TreeCore::Numbers reserve_content_numbers(Edit& edit);
 
-void content_written(Edit& edit, NodeId id, std::uint64_t size);
+void content_written(Edit& edit, NodeId id, std::uint64_t size, std::optional<WallNs> mtime = {});
 void empty_content(Edit& edit, NodeId id);
 void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled);
 bool content_lost(Edit& edit, NodeId id);

@@ -129,6 +129,8 @@ void Watching::work_in(const proto::Change& change) {
   log_debug("change {}: kind {} {}/{} entry {} version {}", change.sequence.value,
             static_cast<int>(change.kind), change.place.folder.value, change.place.name,
             change.entry.id.value, change.entry.content_version.value);
+  // What was written without us is a change of ours before the server's is taken.
+  core_.contents.look_at_entry(change.entry.id);
   const auto done = core_.tree->changed_by_server(change);
   if (done) return;
   log_warn("a change of the server cannot be worked in: {}", done.error().message());

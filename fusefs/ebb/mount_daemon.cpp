@@ -164,6 +164,7 @@ Outcome<> MountDaemon::open_client() {
   options.list_xattrs = settings.list_xattrs;
   options.server_owners = settings.allow_other && ::getuid() == 0;
   options.open_files_max = open_files_max();
+  options.passthrough_from = settings.passthrough_from;
   options.uid = ::getuid();
   options.gid = ::getgid();
   options.host_name = host_name();
@@ -172,7 +173,8 @@ Outcome<> MountDaemon::open_client() {
                           .io = system_file_io(),
                           .random = system_random(),
                           .kernel = notifier_,
-                          .wake = [this] { waker_.wake(); }};
+                          .wake = [this] { waker_.wake(); },
+                          .files = &files_};
   Result<std::unique_ptr<Client>> client = fail_errno(EBUSY);
   // A mount that has just ended may be pushing its last changes still.
   wait_until(kEndTimeout + std::chrono::seconds(1), [&] {
@@ -212,6 +214,7 @@ Outcome<> MountDaemon::mount() {
     return refuse("mountpoint {}: cannot be mounted: {}", plan_.mountpoint,
                   mounted.error().message());
   }
+  if (plan_.settings.passthrough) files_.attach(session_->raw(), state_folder_);
   serving_ = std::thread([this, waiter = ::pthread_self()] {
     if (auto served = session_->serve(); !served) log_error("{}", served.error().message());
     pthread_kill(waiter, kGoneSignal);
@@ -237,6 +240,7 @@ void MountDaemon::run() {
 void MountDaemon::end() {
   ending_ = true;
   registration_.reset();
+  files_.detach();
   if (session_) session_->unmount();
   if (serving_.joinable()) serving_.join();
   if (client_ && link_thread_.joinable()) {

@@ -19,6 +19,7 @@
 #include "fusefs/ebb/options.h"
 #include "fusefs/ebb/registry.h"
 #include "fusefs/ebb/source.h"
+#include "fusefs/fuse/passthrough_files.h"
 #include "fusefs/fuse/session.h"
 
 namespace ebb::fusefs {
@@ -70,6 +71,7 @@ class MountDaemon {
   bool kept_out_ = false;               // the server lets this key in no more, or is not the one it was
   std::unique_ptr<Dialer> dialer_;
   KernelNotifier notifier_;
+  PassthroughFiles files_;
   std::string state_folder_;
   std::unique_ptr<Client> client_;
   std::unique_ptr<Driver> driver_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -58,14 +59,27 @@ bool set_fsync(std::string_view value, MountSettings& settings) {
   settings.fsync_server = value == "server";
   return value == "server" || value == "local";
 }
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  constexpr std::string_view kUnits = "kmgt";
+  std::uint64_t size = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size);
+  if (error != std::errc{}) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  if (text.empty()) return size;
+  const auto unit = kUnits.find(static_cast<char>(std::tolower(static_cast<unsigned char>(text[0]))));
+  const auto shift = 10 * (unit + 1);
+  if (text.size() != 1 || unit == kUnits.npos || size > UINT64_MAX >> shift) return std::nullopt;
+  return size << shift;
+}
 /// Accepted and checked; nothing is dropped until space management exists.
 bool check_cache(std::string_view value, MountSettings&) {
-  std::uint64_t size = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), size);
-  const std::string_view unit(end, static_cast<std::size_t>(value.data() + value.size() - end));
-  return error == std::errc{} &&
-         (unit.empty() ||
-          (unit.size() == 1 && std::string_view("kKmMgGtT").find(unit[0]) != unit.npos));
+  return parse_size(value).has_value();
+}
+bool set_passthrough(std::string_view value, MountSettings& settings) {
+  const auto size = parse_size(value);
+  if (!size) return false;
+  settings.passthrough_from = *size;
+  return settings.passthrough = true;
 }
 bool set_state(std::string_view value, MountSettings& settings) {
   settings.state = value;
@@ -75,7 +89,7 @@ bool nothing(std::string_view, MountSettings&) {
   return true;
 }
 
-constexpr std::array<Option, 15> kOptions{{
+constexpr std::array<Option, 16> kOptions{{
     {"delay", true, set_delay},
     {"root", true, set_root},
     {"cache", true, check_cache},
@@ -88,7 +102,9 @@ constexpr std::array<Option, 15> kOptions{{
     {"insecure", false, [](std::string_view, MountSettings& s) { return s.insecure = true; }},
     {"allow_other", false, [](std::string_view, MountSettings& s) { return s.allow_other = true; }},
     {"list_xattrs", false, [](std::string_view, MountSettings& s) { return s.list_xattrs = true; }},
-    {"no_passthrough", false, nothing},
+    {"passthrough", true, set_passthrough},
+    {"no_passthrough", false,
+     [](std::string_view, MountSettings& s) { return !(s.passthrough = false); }},
     {"noexec", false, [](std::string_view, MountSettings& s) { return s.no_exec = true; }},
     {"default_permissions", false, nothing},
 }};

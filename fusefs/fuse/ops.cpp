@@ -50,6 +50,10 @@ void op_init(void*, fuse_conn_info* conn) noexcept {
   // Without it the kernel asks for security.capability before every write.
   want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 #endif
+#ifdef FUSE_CAP_PASSTHROUGH
+  // Whether it is used is decided by PassthroughFiles.
+  want(conn, FUSE_CAP_PASSTHROUGH);
+#endif
   conn->max_write = kRequestBytes;
   conn->max_background = kBackground;
   conn->congestion_threshold = kBackground * 3 / 4;

@@ -83,7 +83,7 @@ fuse_entry_param to_entry(const Attributes& attributes) {
   fuse_entry_param entry{};
   entry.ino = attributes.node.value;  // never reused, so FUSE's own generation stays 0
   entry.attr = to_stat(attributes);
-  entry.attr_timeout = kCacheSeconds;
+  entry.attr_timeout = attributes.moving ? 0 : kCacheSeconds;
   entry.entry_timeout = kCacheSeconds;
   return entry;
 }
@@ -99,7 +99,7 @@ void reply_done(fuse_req_t req, const Result<>& result) {
 void reply_attributes(fuse_req_t req, const Result<Attributes>& result) {
   if (!result) return reply_error(req, result.error());
   const struct stat st = to_stat(*result);
-  fuse_reply_attr(req, &st, kCacheSeconds);
+  fuse_reply_attr(req, &st, result->moving ? 0 : kCacheSeconds);
 }
 
 void reply_entry(fuse_req_t req, const Result<Attributes>& result) {

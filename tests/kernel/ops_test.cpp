@@ -385,9 +385,25 @@ TEST_F(Ops, what_open_tells_the_kernel) {
       EXPECT_EQ((out.open_flags & FOPEN_KEEP_CACHE) != 0, keep);
       EXPECT_EQ((out.open_flags & FOPEN_NOFLUSH) != 0, flags == O_RDONLY)
           << "a flush after writing has a meaning";
+      EXPECT_EQ((out.open_flags & FOPEN_DIRECT_IO) != 0, flags == O_WRONLY)
+          << "who only writes needs no pages";
     }
   }
 }
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+TEST_F(Ops, what_open_tells_the_kernel_of_a_file_that_it_reads_and_writes_by_itself) {
+  constexpr std::uint32_t kPassthrough = 1u << 7;  // newer than Debian's linux/fuse.h
+  core.open.backing = 5;
+  fuse_open_in in{};
+  for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR}) {
+    in.flags = static_cast<std::uint32_t>(flags);
+    const auto out = kernel.ask(FUSE_OPEN, kNode, bytes(in)).as<fuse_open_out>();
+    // With any other flag it refuses the open.
+    EXPECT_EQ(out.open_flags & ~static_cast<std::uint32_t>(FOPEN_NOFLUSH), kPassthrough);
+  }
+}
+#endif
 
 TEST_F(Ops, allocate_and_seek) {
   fuse_fallocate_in allocate{.fh = 77, .offset = 10, .length = 20, .mode = 3, .padding = 0};

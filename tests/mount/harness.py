@@ -27,6 +27,8 @@ import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", TOP / "build/release/bin"))
+# For every mount, so that the whole suite can be run with an option.
+MOUNT_OPTIONS = os.environ.get("EBB_MOUNT_OPTIONS", "").split()
 SKIPPED = 77
 MIB = 1 << 20
 LIMIT_S = 30          # for one condition
@@ -173,7 +175,7 @@ class Mount:
         self.source = source.source if isinstance(source, Server) else str(source)
         extra = source.mount_options if isinstance(source, Server) else []
         self.path, self.state = case.dir / f"{self.name}.mnt", case.dir / f"{self.name}.state"
-        self.options = [f"delay={delay}", f"state={self.state}", *extra, *options]
+        self.options = [f"delay={delay}", f"state={self.state}", *extra, *MOUNT_OPTIONS, *options]
         self.path.mkdir(exist_ok=True)
         self.prefix = []  # a program that runs the daemon
         self.daemon = None

@@ -143,13 +143,13 @@ ACTIONS = [(Shadowed.read, 30), (Shadowed.write, 25), (Shadowed.append, 5), (Sha
 class Run:
     """Operations on some files of one mount."""
 
-    def __init__(self, case, rand):
+    def __init__(self, case, rand, option="passthrough=0"):
         self.case, self.rand = case, rand
         self.root = case.folder("root")
         contents = [rand.randbytes(rand.randrange(SIZE_MAX)) for _ in range(FILES)]
         for number, content in enumerate(contents):
             (self.root / f"file{number}").write_bytes(content)
-        self.at = case.mount(case.server(self.root), options=[f"hydrate={rand.choice(('range', 'progressive'))}"])
+        self.at = case.mount(case.server(self.root), options=[f"hydrate={rand.choice(('range', 'progressive'))}", option])
         self.files = [Shadowed(self.at / f"file{number}", content, rand) for number, content in enumerate(contents)]
 
     def close(self):

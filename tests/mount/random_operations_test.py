@@ -11,8 +11,8 @@ class RandomOperations(harness.MountCase):
     def test_every_step_is_as_the_shadow_has_it(self):
         random_operations.Run(self, random.Random(harness.seed(1))).operations(900)
 
-    def test_from_another_seed(self):
-        random_operations.Run(self, random.Random(harness.seed(2))).operations(900)
+    def test_through_the_daemon_alone(self):
+        random_operations.Run(self, random.Random(harness.seed(2)), "no_passthrough").operations(900)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ class ThreeKilled(harness.MountCase):
         for name in ("one", "two"):
             (self.root / name).mkdir()
         self.served = self.server(self.root)
-        self.mounts_of = [self.mount(self.served, delay=self.chance.choice([0, 1]), name=name) for name in ("a", "b")]
+        self.mounts_of = [self.mount(self.served, delay=self.chance.choice([0, 1]), name=name, options=[option])
+                          for name, option in (("a", "passthrough=0"), ("b", "no_passthrough"))]
         for number in range(rounds):
             self.one_round(f"{key}-{number}")
         for mount in self.mounts_of:

@@ -20,7 +20,7 @@ TEST(MountOptions, say_what_they_say) {
   MountSettings settings;
   ASSERT_TRUE(parse_mount_options(
       "delay=0.5,root=syncless,hydrate=range,timeout=7,fsync=server,ro,insecure,"
-      "allow_other,list_xattrs,no_passthrough,default_permissions,cache=10G,state=/s",
+      "allow_other,list_xattrs,no_passthrough,passthrough=1m,default_permissions,cache=10G,state=/s",
       settings));
   EXPECT_EQ(settings.delay, std::chrono::milliseconds(500));
   EXPECT_EQ(settings.root, Status::syncless);
@@ -29,6 +29,8 @@ TEST(MountOptions, say_what_they_say) {
   EXPECT_TRUE(settings.fsync_server && settings.read_only && settings.insecure &&
               settings.allow_other && settings.list_xattrs);
   EXPECT_EQ(settings.state, "/s");
+  EXPECT_TRUE(settings.passthrough);
+  EXPECT_EQ(settings.passthrough_from, 1u << 20);
 }
 
 TEST(MountOptions, what_fstab_puts_in_between_means_nothing) {
@@ -50,7 +52,8 @@ TEST(MountOptions, wrong_ones_are_misuse) {
   for (const char* wrong :
        {"no_such", "delay", "delay=", "delay=soon", "delay=-1", "delay=1e9", "delay=nan",
         "delay=1s", "root=local", "root=remote", "timeout=0", "hydrate=all", "fsync=never",
-        "cache=much", "cache=1X", "state=", "ro=yes", "suid", "dev"}) {
+        "cache=much", "cache=1X", "state=", "ro=yes", "suid", "dev",
+        "passthrough", "passthrough=all", "passthrough=99999999T"}) {
     MountSettings settings;
     const auto parsed = parse_mount_options(wrong, settings);
     ASSERT_FALSE(parsed) << wrong;

@@ -58,6 +58,7 @@ struct Machine {
   FakeFileIo io;
   CountingKernel kernel;
   SeededRandom random;
+  fusefs::KernelFiles* files = nullptr;
   fusefs::ClientOptions options;
   std::unique_ptr<Client> client;
   std::optional<server::PeerId> peer;
@@ -129,7 +130,7 @@ class World {
 
   bool start_client(std::size_t i = 0) {
     Machine& m = machine(i);
-    auto opened = Client::open({clock, m.io, m.random, m.kernel, [] {}}, m.options);
+    auto opened = Client::open({clock, m.io, m.random, m.kernel, [] {}, m.files}, m.options);
     if (!opened) {
       last_error = opened.error().message();
       return false;

@@ -6,6 +6,7 @@
 #include "fusefs/core/neighbours.h"
 #include "fusefs/core/pulls.h"
 #include "tests/sim/hands.h"
+#include "tests/support/fake_kernel_files.h"
 
 namespace ebb::test {
 namespace {
@@ -388,6 +389,131 @@ TEST_F(ClientTest, WaitAnswersWhenItIsOnTheServer) {
       world.ask<void>([&](auto reply) { world.client().wait(kRootNode, std::move(reply)); });
   EXPECT_TRUE(done);
   EXPECT_EQ(world.depot.content("w").value_or("?"), "x");
+}
+
+/// The file "big" is here, and the kernel writes it without us.
+struct PassthroughTest : ClientTest {
+  FakeKernelFiles files{world.machine().io, world.clock};
+
+  void SetUp() override {
+    world.machine().files = &files;
+    world.machine().options.delay = std::chrono::seconds(1);
+    ClientTest::SetUp();
+    ASSERT_TRUE(world.read(0, "big"));
+    world.settle();
+  }
+  void TearDown() override {
+    for (std::size_t i = 0; i < 2; ++i) world.end_client(i);
+  }
+  fusefs::OpenFile open(int flags) {
+    auto opened = world.ask<fusefs::OpenFile>([&](auto reply) {
+      world.client().open(*world.find(0, "big"), flags, std::move(reply));
+    });
+    EXPECT_TRUE(opened);
+    return opened ? *opened : fusefs::OpenFile{};
+  }
+  std::string on_server(std::size_t first) {
+    return world.depot.content("big").value_or("?").substr(0, first);
+  }
+};
+
+TEST_F(PassthroughTest, TheFirstOpeningDecidesUntilTheLastRelease) {
+  const auto writer = open(O_RDWR);
+  EXPECT_NE(writer.backing, 0);
+  const auto reader = open(O_RDONLY);
+  EXPECT_EQ(reader.backing, writer.backing);
+  world.client().release(writer.handle);
+  EXPECT_EQ(open(O_RDONLY).backing, writer.backing);
+  EXPECT_EQ(files.handed_out(), 1u);
+}
+
+TEST_F(PassthroughTest, WhoOpensASmallFileGoesThroughUs) {
+  ASSERT_TRUE(world.read(0, "docs/a"));
+  auto opened = world.ask<fusefs::OpenFile>([&](auto reply) {
+    world.client().open(*world.find(0, "docs/a"), O_RDWR, std::move(reply));
+  });
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->backing, 0);
+  world.client().release(opened->handle);
+}
+
+TEST_F(PassthroughTest, WhatIsStoredWhileItStaysOpenIsPushed) {
+  const auto path = files.map(open(O_RDWR).backing);
+  for (const std::string word : {"one", "two", "six"}) {
+    files.store(path, 0, word, false);
+    world.pass(std::chrono::seconds(5));
+    EXPECT_EQ(on_server(3), word);
+  }
+}
+
+TEST_F(PassthroughTest, WhatIsStoredBehindTheLastCloseIsPushedAndCountsAsOpen) {
+  const auto opened = open(O_RDWR);
+  const auto path = files.map(opened.backing);
+  world.client().release(opened.handle);
+  EXPECT_EQ(files.handed_out(), 0u);
+  world.pass(std::chrono::seconds(5));
+  files.store(path, 0, "late", false);
+  world.pass(std::chrono::seconds(5));
+  EXPECT_EQ(on_server(4), "late");
+  EXPECT_FALSE(world.set_status(0, "big", "remote"));
+  files.unmap(path);
+  world.pass(std::chrono::seconds(5));
+  EXPECT_TRUE(world.set_status(0, "big", "remote"));
+}
+
+TEST_F(PassthroughTest, WhatWasStoredAndSyncedUnseenSurvivesAPowerCut) {
+  const auto path = files.map(open(O_RDWR).backing);
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const std::string word = "msync" + std::to_string(seed);
+    files.store(path, 0, word, true);
+    world.cut_client_power(0, seed);
+    files.unmap(path);
+    ASSERT_TRUE(world.start_client(0)) << world.last_error;
+    ASSERT_TRUE(world.run_until_quiet());
+    EXPECT_EQ(on_server(word.size()), word);
+    EXPECT_EQ(files.map(open(O_RDWR).backing), path);
+  }
+}
+
+TEST_F(PassthroughTest, AMappingThatOutlivesTheClientIsWatchedByTheNext) {
+  const auto path = files.map(open(O_RDWR).backing);
+  world.kill_client(0);
+  ASSERT_TRUE(world.start_client(0)) << world.last_error;
+  ASSERT_TRUE(world.run_until_quiet());
+  files.store(path, 0, "outlived", false);
+  world.pass(std::chrono::seconds(5));
+  EXPECT_EQ(on_server(8), "outlived");
+}
+
+TEST_F(PassthroughTest, AnotherClientsVersionLeavesOpenHandlesTheirFile) {
+  const auto before = world.find(0, "big");
+  const auto opened = open(O_RDONLY);
+  ASSERT_TRUE(world.write(1, "big", text(100, 'n')));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.read(0, "big").value_or("?"), text(100, 'n'));
+  EXPECT_NE(world.find(0, "big").value_or(NodeId()), before.value_or(NodeId()));
+  EXPECT_EQ(world.read_all(0, opened.handle).value_or("?"), text(3 << 20));
+}
+
+TEST_F(PassthroughTest, UnseenChangesAndAnotherClientsVersionAreBothKept) {
+  const auto path = files.map(open(O_RDWR).backing);
+  world.plug(0, false);
+  ASSERT_TRUE(world.write(1, "big", text(100, 'n')));
+  world.pass(std::chrono::seconds(5));
+  files.store(path, 0, "mine", false);
+  world.plug(0, true);
+  world.pass(std::chrono::seconds(20));
+  files.unmap(path);
+  ASSERT_TRUE(world.run_until_quiet());
+  std::set<std::string> kept;
+  const auto entries = world.list(0, kRootNode);
+  ASSERT_TRUE(entries);
+  for (const auto& entry : *entries) {
+    if (entry.name.starts_with("big")) {
+      kept.insert(world.read(0, entry.name).value_or("?").substr(0, 4));
+    }
+  }
+  EXPECT_EQ(kept, (std::set<std::string>{"mine", text(100, 'n').substr(0, 4)}));
 }
 
 }  // namespace
