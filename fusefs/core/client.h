@@ -137,6 +137,7 @@ struct OpenFile {
   Handle handle = 0;
   bool keep_cache = true;
   int backing = 0;  // of KernelFiles: the kernel reads and writes the content file by itself
+  bool flush = true;  // closing a descriptor is to be told; else its release is enough
 };
 
 struct SpaceFigures {

@@ -54,20 +54,27 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   opened.keep_cache = inodes.keeps_pages(id);
   Result<> done;
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
-  if (done && content->whole && (content->size != 0 || writes)) {
-    done = contents.open_file(lock, content);
-  }
+  if (done && content->whole && content->size != 0) done = contents.open_file(lock, content);
   contents.decide_io(lock, content, writes);
   if (done && writes && content->io == IoMode::passthrough) {
     done = contents.hand_out(lock, content);
     if (OpenHandle* now = handles.find(handle); done && now != nullptr) now->handed_out = true;
   }
   opened.backing = content->backing;
+  opened.flush = flush_matters(content, flags);
   if (!done) {
     close_handle(handle);
     return pass(done.error());
   }
   return opened;
+}
+
+/// With a delay nothing happens at close that does not at the release; but a mapping's pages come
+/// with it, and what was written without us is noticed.
+bool Client::Impl::flush_matters(const ContentPtr& content, int flags) const {
+  if (!for_writing(flags)) return false;
+  const bool maps = (flags & O_ACCMODE) != O_WRONLY;
+  return maps || content->backing != 0 || options.delay == Duration{};
 }
 
 Ticket Client::open(NodeId node, int flags, Reply<OpenFile> reply) {
@@ -131,14 +138,17 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
     if (!known) return refuse(known.error());
     auto node = core.tree->find(folder, text);
     if (node && (flags & O_EXCL) != 0) return refuse(Result<>(fail_errno(EEXIST)).error());
-    if (!node) node = core.tree->make(folder, text, Kind::file, mode, maker);
+    const bool made = !node;
+    if (made) node = core.tree->make(folder, text, Kind::file, mode, maker);
     if (!node) return refuse(node.error());
     auto attributes = core.entry(*node);
     if (!attributes) return refuse(attributes.error());
     // The content file is made by the first write: where this runs without the lock in hand,
     // nothing may block.
+    // What is new is empty.
+    const int rest = made ? flags & ~O_TRUNC : flags;
     Result<OpenFile> opened =
-        held != nullptr ? core.open_node(*held, *node, flags) : core.open_lazily(*node, flags);
+        held != nullptr ? core.open_node(*held, *node, rest) : core.open_lazily(*node, rest);
     if (!opened) {
       if (core.inodes.forget(*node, 1)) core.release_node(*node);
       return refuse(opened.error());
@@ -179,6 +189,7 @@ Result<OpenFile> Client::Impl::open_lazily(NodeId id, int flags) {
   OpenFile opened;
   opened.keep_cache = inodes.keeps_pages(id);
   opened.backing = (*found)->backing;
+  opened.flush = flush_matters(*found, flags);
   opened.handle = handles.add(std::move(open));
   return opened;
 }
@@ -305,6 +316,7 @@ void Client::Impl::close_handle(Handle handle) {
   const OpenHandle open = *found;
   handles.remove(handle);
   if (open.content) contents.closed(open.content, open.handed_out);
+  if (open.writes && open.content) ++open.content->flushes;
   const bool free = inodes.closed(open.node, open.writes);
   if (open.content && inodes.writers(open.node) == 0) contents.writers_gone(open.content);
   if (open.content && inodes.handles(open.node) == 0) pulls.unwant(open.content);

@@ -35,6 +35,7 @@ struct Client::Impl : Core {
   Result<OpenFile> open_lazily(NodeId node, int flags);
   Result<> truncate(Lock& lock, NodeId node, std::uint64_t size);
   Ticket wait_whole(Lock& lock, const OpenFile& opened, std::function<void(Result<OpenFile>)> done);
+  bool flush_matters(const ContentPtr& content, int flags) const;
   void close_handle(Handle handle);
   void handles_gone(NodeId node, bool free);
   void read_ahead(OpenHandle& handle, Range range);

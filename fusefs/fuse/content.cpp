@@ -10,10 +10,6 @@
 namespace ebb::fusefs {
 namespace {
 
-bool writes(int flags) {
-  return (flags & O_ACCMODE) != O_RDONLY;
-}
-
 /// What the kernel is told of a new handle.
 fuse_file_info opened(fuse_file_info fi, const OpenFile& file) {
   fi.fh = file.handle;
@@ -25,8 +21,7 @@ fuse_file_info opened(fuse_file_info fi, const OpenFile& file) {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   fi.backing_id = file.backing;
 #endif
-  // Closing what was only read means nothing to the core: a round trip saved.
-  fi.noflush = !writes(fi.flags);
+  fi.noflush = !file.flush;  // a round trip saved
   return fi;
 }
 

@@ -380,11 +380,11 @@ TEST_F(Ops, what_open_tells_the_kernel) {
   for (const bool keep : {false, true}) {
     for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR}) {
       core.open.keep_cache = keep;
+      core.open.flush = !keep;
       in.flags = static_cast<std::uint32_t>(flags);
       const auto out = kernel.ask(FUSE_OPEN, kNode, bytes(in)).as<fuse_open_out>();
       EXPECT_EQ((out.open_flags & FOPEN_KEEP_CACHE) != 0, keep);
-      EXPECT_EQ((out.open_flags & FOPEN_NOFLUSH) != 0, flags == O_RDONLY)
-          << "a flush after writing has a meaning";
+      EXPECT_EQ((out.open_flags & FOPEN_NOFLUSH) != 0, keep);
       EXPECT_EQ((out.open_flags & FOPEN_DIRECT_IO) != 0, flags == O_WRONLY)
           << "who only writes needs no pages";
     }
