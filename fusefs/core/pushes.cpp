@@ -306,6 +306,9 @@ void Pushes::leave_queue(NodeId node) {
 }
 
 bool Pushes::begin(const Step& step) {
+  // It is under way for the node that was the entry before: its answer is for this one.
+  const auto under_way = core_.tree->queued(step.node);
+  if (under_way && operations_.count(under_way->operation) != 0) return true;
   const auto operation = std::make_shared<Operation>();
   operation->step = step;
   if (step.kind == StepKind::push) {
