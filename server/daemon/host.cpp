@@ -3,8 +3,6 @@
 #include <set>
 
 #include <asio/post.hpp>
-#include <fmt/format.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,7 +21,7 @@ Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions optio
   if (!depot) return pass(depot.error());
   host->depot_ = std::move(*depot);
   auto& files = system_file_io();
-  const auto who = fmt::format("process {}, ebbd serving {}", ::getpid(), host->options_.root);
+  const auto who = "serving " + host->options_.root;
   auto lock = files.lock(own + "/lock", who);
   if (!lock) return pass(lock.error());
   host->tree_lock_ = std::move(*lock);
