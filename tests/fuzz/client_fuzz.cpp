@@ -1,5 +1,4 @@
-// A client whose server may send anything, while programs use the mount: no crash, and what a
-// program has written and synced is still there to be read.
+// A client whose server may send anything, while programs use the mount: no crash.
 //
 // An input is steps: a server's message (type, session and what else happens, a length of two
 // bytes, the body), or something that a program, the clock or the cable does.

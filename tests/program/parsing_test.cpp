@@ -65,6 +65,7 @@ TEST(MountOptions, wrong_ones_are_misuse) {
 TEST(Sources, are_addresses_or_folders) {
   EXPECT_EQ(parse_source("ebb://localhost/", true)->text(), "ebb://localhost:11000/");
   EXPECT_EQ(parse_source("ebb://[::1]:5", true)->text(), "ebb://[::1]:5/");
+  EXPECT_EQ(parse_source("ebb://localhost/a/part", true)->text(), "ebb://localhost:11000/a/part");
   EXPECT_EQ(parse_source("unix:/a/../b.sock", false)->text(), "unix:/b.sock");
   EXPECT_EQ(parse_source("/srv//tree/", false)->text(), "/srv/tree");
   EXPECT_FALSE(parse_source("/srv/tree", false)->address);
@@ -79,7 +80,6 @@ TEST(Sources, that_cannot_be_are_one_line) {
                                                        {"ebb://h:x/", kUsage},
                                                        {"unix:", kUsage},
                                                        {"ebb://example.org/", kFailed},
-                                                       {"ebb://localhost/part", kFailed},
                                                        {"ebb://localhost/#secret", kUsage}};
   for (const auto& [text, code] : wrong) {
     const auto source = parse_source(text, true);
