@@ -158,18 +158,18 @@ void Service::Impl::list(Peer& peer, Session session, const proto::List& request
 /// The folder is asked for by itself now: listings that would come to it later leave it out.
 void Service::Impl::take_from_others(Peer& peer, NodeId folder) {
   for (auto it = peer.listings.begin(); it != peer.listings.end();) {
-    auto& [session, listing] = *it;
-    auto& items = listing->items;
-    const auto begin = items.begin() + (listing->begun ? 1 : 0);
+    const Listing& listing = *it->second;
+    auto& items = it->second->items;
+    const auto begin = items.begin() + (listing.begun ? 1 : 0);
     const auto found = std::find_if(begin, items.end(), [&](const Listing::Item& item) {
-      return item.folder == folder && folder != listing->top;
+      return item.folder == folder && folder != listing.top;
     });
     if (found != items.end()) items.erase(found);
     if (!items.empty()) {
       ++it;
       continue;
     }
-    end_listing(peer, *listing);
+    end_listing(peer, listing);
     it = peer.listings.erase(it);
   }
 }

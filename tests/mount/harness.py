@@ -38,14 +38,6 @@ STATE_DIR = ".ebbd"   # the server's folder inside a served root
 ALARM = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|CHECK failed|terminate called")
 
 
-def known_gap(why):
-    """A promise that is not kept yet, with what happens instead.  The day it is kept, the test fails until this goes."""
-    def mark(test):
-        test.__doc__ = f"known gap: {why}"
-        return unittest.expectedFailure(test)
-    return mark
-
-
 def until(condition, what, limit_s=LIMIT_S):
     """Waits until condition() is true and returns its value.  An OSError counts as not yet."""
     end, pause, last = time.monotonic() + limit_s, threading.Event(), None
