@@ -217,7 +217,7 @@ struct RecordHeader {
 };
 static_assert(sizeof(RecordHeader) == 40 && alignof(RecordHeader) == 1);
 static_assert(std::has_unique_object_representations_v<RecordHeader>);
-inline constexpr std::size_t kBodyMax = 64u << 20;
+inline constexpr std::size_t kBodyMax = 256u << 20;
 inline constexpr std::uint16_t kAfterImages = 1;
 
 /// The body is a row of these, each followed by its bytes.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Large numbers: open files and threads."""
+"""Large numbers: names, open files and threads."""
 
 import os
 import resource
@@ -31,6 +31,14 @@ class Scale(harness.MountCase):
             self.assertEqual(b"%d" % number * 50, files[-1].read())
         for number in range(0, count, 7):
             self.assertEqual(b"%d" % number * 50, os.pread(files[number].fileno(), 1000, 0))
+
+    def test_a_folder_of_100_000_names_is_listed(self):
+        names = [f"{number:06}" for number in range(100_000)]
+        os.mkdir(self.root / "many")
+        for name in names:
+            os.mknod(self.root / "many" / name)
+        at = self.mount(self.server(self.root)) / "many"
+        self.assertEqual(names, sorted(os.listdir(at)))
 
     def test_64_threads_at_once(self):
         at, wrong = self.mount(self.server(self.root)), []
