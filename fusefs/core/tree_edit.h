@@ -223,6 +223,8 @@ void recount_activity(TreeCore& core);
 void leave_name(Edit& edit, NodeId folder, const std::string& name);
 /// A node now stands at a name: what does the server's side mean for it?
 void arrived_at(Edit& edit, NodeId folder, const std::string& name);
+/// A name of the server's that was to go there does not: it is shown again, or meets what took its place here.
+void stays(Edit& edit, const store::Name& name, NodeId id);
 /// The node becomes the next version of what the other one is on the server.
 void take_identity(Edit& edit, NodeId to, NodeId from);
 /// Whether that can be done without losing anything.

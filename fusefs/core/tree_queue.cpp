@@ -206,14 +206,7 @@ void undo_removal(Edit& edit, NodeId id) {
   const auto node = edit.node(id);
   if (!node.is_folder()) return bring_back(edit, id);
   for (const auto& name : edit.names(id)) {
-    if (name.server != id) continue;
-    edit.flag(name.folder, name.text, kGoing, false);
-    if (name.local) {
-      arrived_at(edit, name.folder, name.text);
-      continue;
-    }
-    edit.bind(name.folder, name.text, Side::local, id);
-    edit.effects.names_changed.push_back({name.folder, name.text});
+    if (name.server == id) stays(edit, name, id);
   }
   edit.change(id, [](Node& n) { n.set(store::kListed, false); });
 }

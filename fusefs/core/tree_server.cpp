@@ -13,6 +13,13 @@ using store::Node;
 using store::Side;
 using store::Text;
 
+void stays(Edit& edit, const Name& name, NodeId id) {
+  edit.flag(name.folder, name.text, kGoing, false);
+  if (name.local) return arrived_at(edit, name.folder, name.text);
+  edit.bind(name.folder, name.text, Side::local, id);
+  edit.effects.names_changed.push_back({name.folder, name.text});
+}
+
 void revive_folder(Edit& edit, NodeId folder) {
   for (int depth = 0; folder && depth < kDepthMax; ++depth) {
     if (folder == kRootNode || edit.node(folder).links > 0) return;
@@ -20,13 +27,7 @@ void revive_folder(Edit& edit, NodeId folder) {
     for (const auto& name : edit.names(folder)) {
       if (name.server != folder || (name.flags & kGoing) == 0) continue;
       above = name.folder;
-      edit.flag(name.folder, name.text, kGoing, false);
-      if (name.local) {
-        arrived_at(edit, name.folder, name.text);
-        continue;
-      }
-      edit.bind(name.folder, name.text, Side::local, folder);
-      edit.effects.names_changed.push_back({name.folder, name.text});
+      stays(edit, name, folder);
     }
     folder = above;
   }
