@@ -15,4 +15,4 @@
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"

@@ -22,13 +22,10 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "fusefs/core/client.h"
 
 namespace ebb::fusefs {
-
-using Json = nlohmann::json;
 
 inline constexpr std::string_view kControlSocket = "control";  // in the state folder
 /// A request with the longest path, every byte of it escaped; a client that sends more is cut off.

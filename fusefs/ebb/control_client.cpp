@@ -73,7 +73,7 @@ Outcome<Json> ControlClient::ask(const Json& request, const Waiting& waiting) {
     in_.append(part.data(), static_cast<std::size_t>(n));
   }
   const auto line_end = in_.find('\n');
-  Json answer = Json::parse(in_.substr(0, line_end), nullptr, false);
+  Json answer = parse_json(std::string_view(in_).substr(0, line_end));
   in_.erase(0, line_end + 1);
   if (!answer.is_object())
     return refuse("{}: its daemon speaks another version's language", mountpoint_);

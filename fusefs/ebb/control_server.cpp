@@ -79,8 +79,7 @@ class ControlServer::Peer : public std::enable_shared_from_this<Peer> {
 
   void handle(std::size_t size) {
     if (!server_) return;
-    const auto* begin = static_cast<const char*>(in_.data().data());
-    const Json request = Json::parse(begin, begin + size, nullptr, false);
+    const Json request = parse_json({static_cast<const char*>(in_.data().data()), size});
     in_.consume(size);
     try {
       if (!request.is_object()) return answer(error_json("not a request", EINVAL));

@@ -4,17 +4,15 @@
 #include <fstream>
 #include <sstream>
 
-#include <nlohmann/json.hpp>
 #include <pwd.h>
 #include <unistd.h>
 
 #include "base/file_io.h"
 #include "base/folder_lock.h"
+#include "base/json.h"
 
 namespace ebb::fusefs {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::size_t kSecretMax = 256;
 
@@ -46,12 +44,12 @@ std::string name_of(const proto::Address& address) {
   return proto::to_text(whole);
 }
 
-Outcome<json> read_servers(const std::string& path) {
+Outcome<Json> read_servers(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) return json::object();
+  if (!file) return Json::object();
   std::ostringstream text;
   text << file.rdbuf();
-  auto servers = json::parse(text.str(), nullptr, false);
+  auto servers = parse_json(text.str());
   if (!servers.is_object()) return refuse("{}: damaged; put it away and enrol anew", path);
   return servers;
 }

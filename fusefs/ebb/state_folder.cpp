@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 
 #include "base/file_io.h"
 #include "base/folder_lock.h"
+#include "base/json.h"
 #include "fusefs/ebb/control.h"
 #include "fusefs/ebb/mounts.h"
 
@@ -31,7 +31,7 @@ std::string read_text(const std::string& path) {
 }
 
 Json read_sources(const std::string& base) {
-  Json sources = Json::parse(read_text(base + "/sources"), nullptr, false);
+  Json sources = parse_json(read_text(base + "/sources"));
   return sources.is_object() ? sources : Json::object();
 }
 

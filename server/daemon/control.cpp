@@ -8,7 +8,6 @@
 #include <asio/read_until.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,20 +29,20 @@ std::string hex(const TreeId& id) {
   return out;
 }
 
-std::string to_line(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+std::string to_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string describe(const Host& host) {
   const auto status = host.service().status();
-  nlohmann::json peers = nlohmann::json::array();
+  Json peers = Json::array();
   for (const auto& peer : status.peers) {
     peers.push_back({{"client", peer.client.value},
                      {"name", peer.name},
                      {"bytes_in", peer.bytes_in},
                      {"bytes_out", peer.bytes_out}});
   }
-  nlohmann::json deletions = nlohmann::json::array();
+  Json deletions = Json::array();
   for (const auto& run : status.deletions) {
     const auto begin = utc_text(run.begin);
     deletions.push_back({{"client", run.client.value},
@@ -54,19 +53,19 @@ std::string describe(const Host& host) {
                          {"undo", fmt::format("ebbd undo {} --client {} --since {}",
                                               host.options().root, run.name, begin)}});
   }
-  const nlohmann::json all = {{"root", host.options().root},
-                              {"tree", hex(status.tree)},
-                              {"epoch", status.epoch.value},
-                              {"sequence", status.sequence.value},
-                              {"entries", status.entries_known},
-                              {"mutations", status.mutations},
-                              {"conflicts", status.conflicts},
-                              {"read_only", host.options().read_only},
-                              {"pid", ::getpid()},
-                              {"history_bytes", status.history_bytes},
-                              {"history_max", status.history_max},
-                              {"mass_deletions", deletions},
-                              {"peers", peers}};
+  const Json all = {{"root", host.options().root},
+                    {"tree", hex(status.tree)},
+                    {"epoch", status.epoch.value},
+                    {"sequence", status.sequence.value},
+                    {"entries", status.entries_known},
+                    {"mutations", status.mutations},
+                    {"conflicts", status.conflicts},
+                    {"read_only", host.options().read_only},
+                    {"pid", ::getpid()},
+                    {"history_bytes", status.history_bytes},
+                    {"history_max", status.history_max},
+                    {"mass_deletions", deletions},
+                    {"peers", peers}};
   return to_line(all);
 }
 
@@ -94,7 +93,7 @@ struct ControlSocket::State : std::enable_shared_from_this<State> {
   }
 
   void handle(const std::shared_ptr<stream_protocol::socket>& socket, const std::string& line) {
-    const auto request = nlohmann::json::parse(line, nullptr, false);
+    const auto request = parse_json(line);
     const bool asks = request.is_object() && request.contains("do");
     if (!asks) return answer(socket, describe(*host));
     if (request["do"] == "revoke") {
@@ -107,9 +106,8 @@ struct ControlSocket::State : std::enable_shared_from_this<State> {
     if (!undo) return answer(socket, to_line({{"error", "not a request of this version"}}));
     host->undo(request["client"], request["since"],
                [self = shared_from_this(), socket](const Result<UndoReport>& done) {
-                 self->answer(socket,
-                              to_line(done ? to_json(*done)
-                                           : nlohmann::json{{"error", done.error().message()}}));
+                 self->answer(socket, to_line(done ? to_json(*done)
+                                                   : Json{{"error", done.error().message()}}));
                });
   }
 

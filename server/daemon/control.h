@@ -1,15 +1,15 @@
 // The control socket in the state folder: whoever may connect sends one line of JSON, or nothing,
 // and gets one line of JSON.  Without a request: what the server does.  {"do": "undo", "client":
-// NAME, "since": NANOSECONDS}: what the undo has done.  {"do": "revoke"}: who is enrolled no more is
-// hung up on.
+// NAME, "since": NANOSECONDS}: what the undo has done.  {"do": "revoke"}: who is enrolled no more
+// is hung up on.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include <asio/io_context.hpp>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "server/daemon/host.h"
 
@@ -31,6 +31,6 @@ class ControlSocket {
 /// The line of the server that answers at the path.  ENOENT or ECONNREFUSED: none does.
 Result<std::string> ask_control(const std::string& path, const std::string& request = "{}");
 
-nlohmann::json to_json(const UndoReport& report);
+Json to_json(const UndoReport& report);
 
 }  // namespace ebb::server

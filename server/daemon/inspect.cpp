@@ -2,7 +2,6 @@
 #include <cerrno>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
 #include "base/file_io.h"
@@ -31,7 +30,7 @@ int show_status(const Command& command, std::ostream& out, std::ostream& err) {
     out << *line;
     return kExitDone;
   }
-  const auto all = nlohmann::json::parse(*line, nullptr, false);
+  const auto all = parse_json(*line);
   if (all.is_discarded()) {
     err << "ebbd: " << command.root << ": the server's answer makes no sense\n";
     return kExitFailed;
@@ -42,12 +41,12 @@ int show_status(const Command& command, std::ostream& out, std::ostream& err) {
                      all.value("mutations", 0ull), all.value("conflicts", 0ull));
   out << fmt::format("  history: {} of {} bytes\n", all.value("history_bytes", 0ull),
                      all.value("history_max", 0ull));
-  for (const auto& run : all.value("mass_deletions", nlohmann::json::array())) {
+  for (const auto& run : all.value("mass_deletions", Json::array())) {
     out << fmt::format("  mass deletion: {} deleted {} entries, {} to {}; to undo: {}\n",
                        run.value("name", ""), run.value("count", 0ull), run.value("begin", ""),
                        run.value("end", ""), run.value("undo", ""));
   }
-  for (const auto& peer : all.value("peers", nlohmann::json::array())) {
+  for (const auto& peer : all.value("peers", Json::array())) {
     out << fmt::format("  {} in {} out {}\n", peer.value("name", ""), peer.value("bytes_in", 0ull),
                        peer.value("bytes_out", 0ull));
   }

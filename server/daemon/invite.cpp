@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/file_io.h"
@@ -135,11 +134,11 @@ int show_clients(const Command& command, std::ostream& out, std::ostream& err) {
   if (!clients) return failed(command, clients.error().message(), err);
   for (const auto& client : *clients) {
     if (command.json) {
-      out << nlohmann::json{{"name", client.name},
-                            {"key", client.key},
-                            {"read_only", client.read_only},
-                            {"subtree", client.subtree},
-                            {"since", utc_text(client.since)}}
+      out << Json{{"name", client.name},
+                  {"key", client.key},
+                  {"read_only", client.read_only},
+                  {"subtree", client.subtree},
+                  {"since", utc_text(client.since)}}
                  .dump()
           << "\n";
     } else {

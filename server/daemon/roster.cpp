@@ -6,18 +6,16 @@
 #include <sstream>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
 #include "base/file_io.h"
 #include "base/folder_lock.h"
+#include "base/json.h"
 #include "proto/errors.h"
 
 namespace ebb::server {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::size_t kSecretBytes = 32;
 constexpr std::size_t kClientsMax = 10'000;
@@ -40,48 +38,48 @@ std::string hash_of(const std::string& secret) {
 }
 
 /// A record that an older version wrote has none.
-bool good_subtree(const json& record) {
+bool good_subtree(const Json& record) {
   return !record.contains("subtree") || record["subtree"].is_string();
 }
 
-bool well_formed(const json& all) {
+bool well_formed(const Json& all) {
   if (!all.is_object() || !all.contains("clients") || !all.contains("invitations")) return false;
-  const auto good_client = [](const json& c) {
-    return c.is_object() && c.value("name", json()).is_string() &&
-           c.value("key", json()).is_string() && c.value("read_only", json()).is_boolean() &&
-           c.value("since", json()).is_number_integer() && good_subtree(c);
+  const auto good_client = [](const Json& c) {
+    return c.is_object() && c.value("name", Json()).is_string() &&
+           c.value("key", Json()).is_string() && c.value("read_only", Json()).is_boolean() &&
+           c.value("since", Json()).is_number_integer() && good_subtree(c);
   };
-  const auto good_invitation = [](const json& i) {
-    return i.is_object() && i.value("hash", json()).is_string() &&
-           i.value("read_only", json()).is_boolean() &&
-           i.value("expires", json()).is_number_integer() && good_subtree(i);
+  const auto good_invitation = [](const Json& i) {
+    return i.is_object() && i.value("hash", Json()).is_string() &&
+           i.value("read_only", Json()).is_boolean() &&
+           i.value("expires", Json()).is_number_integer() && good_subtree(i);
   };
-  const json& clients = all["clients"];
-  const json& open = all["invitations"];
+  const Json& clients = all["clients"];
+  const Json& open = all["invitations"];
   return clients.is_array() && open.is_array() &&
          std::all_of(clients.begin(), clients.end(), good_client) &&
          std::all_of(open.begin(), open.end(), good_invitation);
 }
 
-Result<json> read(const std::string& folder) {
+Result<Json> read(const std::string& folder) {
   const std::string path = path_of(folder);
   auto there = system_file_io().exists(path);
   if (!there) return pass(there.error());
-  if (!*there) return json{{"clients", json::array()}, {"invitations", json::array()}};
+  if (!*there) return Json{{"clients", Json::array()}, {"invitations", Json::array()}};
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
-  auto all = json::parse(text.str(), nullptr, false);
+  auto all = parse_json(text.str());
   if (!well_formed(all))
     return fail_errno(EINVAL, path + ": damaged; put an older one in its place, or enrol anew");
   return all;
 }
 
-Result<> write(const std::string& folder, const json& all) {
+Result<> write(const std::string& folder, const Json& all) {
   return replace_file(system_file_io(), path_of(folder), as_bytes(all.dump(1) + "\n"));
 }
 
-EnrolledClient client_of(const json& c) {
+EnrolledClient client_of(const Json& c) {
   return {c["name"], c["key"], c["read_only"], c.value("subtree", ""), c["since"]};
 }
 
@@ -93,15 +91,15 @@ bool same(const std::string& a, const std::string& b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-json* find(json& list, const char* field, const std::string& value) {
+Json* find(Json& list, const char* field, const std::string& value) {
   for (auto& entry : list) {
     if (same(entry[field], value)) return &entry;
   }
   return nullptr;
 }
 
-void drop_expired(json& all, WallNs now) {
-  json kept = json::array();
+void drop_expired(Json& all, WallNs now) {
+  Json kept = Json::array();
   for (auto& open : all["invitations"]) {
     if (open["expires"].get<WallNs>() > now) kept.push_back(std::move(open));
   }
@@ -109,7 +107,7 @@ void drop_expired(json& all, WallNs now) {
 }
 
 /// `wanted`, or with a number behind it where another client has it.
-std::string free_name(json& clients, const std::string& wanted) {
+std::string free_name(Json& clients, const std::string& wanted) {
   const std::string stem = wanted.empty() ? "client" : wanted.substr(0, kNameMax - 6);
   std::string name = stem;
   for (int n = 2; find(clients, "name", name) != nullptr; ++n) name = fmt::format("{}-{}", stem, n);
@@ -156,7 +154,7 @@ Result<bool> Roster::revoke(const std::string& name) const {
   const FolderLock lock(folder_ + "/roster.lock");
   auto all = read(folder_);
   if (!all) return pass(all.error());
-  json kept = json::array();
+  Json kept = Json::array();
   for (const auto& c : (*all)["clients"]) {
     if (c["name"] != name) kept.push_back(c);
   }
@@ -172,9 +170,9 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
   const FolderLock lock(folder_ + "/roster.lock");
   auto all = read(folder_);
   if (!all) return pass(all.error());
-  json& clients = (*all)["clients"];
-  const json* known = find(clients, "key", key);
-  const json* owner = find(clients, "name", known_as);
+  Json& clients = (*all)["clients"];
+  const Json* known = find(clients, "key", key);
+  const Json* owner = find(clients, "name", known_as);
   if (owner != nullptr && (*owner)["key"] != key) {
     return stranger(
         fmt::format("this state folder is the client {}'s, which has another key; give another "
@@ -188,8 +186,8 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
         "(ebbd invite)");
   }
   drop_expired(*all, now);
-  json& open = (*all)["invitations"];
-  const json* found = find(open, "hash", hash_of(secret));
+  Json& open = (*all)["invitations"];
+  const Json* found = find(open, "hash", hash_of(secret));
   if (found == nullptr) {
     return stranger(
         "the invitation is used up, expired, or none of this server's; ask for a new one");

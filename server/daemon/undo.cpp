@@ -16,7 +16,7 @@ namespace ebb::server {
 namespace {
 
 /// Opens the tree, undoes, and closes it again.
-Result<nlohmann::json> undo_here(const Command& command, WallNs since) {
+Result<Json> undo_here(const Command& command, WallNs since) {
   asio::io_context io;
   HostOptions options;
   options.root = command.root;
@@ -37,18 +37,17 @@ Result<nlohmann::json> undo_here(const Command& command, WallNs since) {
   return to_json(*done);
 }
 
-int tell(const Command& command, const nlohmann::json& report, std::ostream& out,
-         std::ostream& err) {
+int tell(const Command& command, const Json& report, std::ostream& out, std::ostream& err) {
   if (report.contains("error")) {
     err << fmt::format("ebbd: {}: {}\n", command.root, report.value("error", ""));
     return kExitFailed;
   }
-  const auto failed = report.value("failed", nlohmann::json::array());
+  const auto failed = report.value("failed", Json::array());
   if (command.json) {
-    out << report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    out << report.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
     return failed.empty() ? kExitDone : kExitFailed;
   }
-  const auto beside = report.value("beside", nlohmann::json::array());
+  const auto beside = report.value("beside", Json::array());
   out << fmt::format("{}: {} brought back, {} of them beside what stands there now\n", command.root,
                      report.value("restored", 0ull), beside.size());
   for (const auto& path : beside) out << fmt::format("  {}\n", path.get<std::string>());
@@ -64,8 +63,8 @@ int tell(const Command& command, const nlohmann::json& report, std::ostream& out
 
 }  // namespace
 
-nlohmann::json to_json(const UndoReport& report) {
-  nlohmann::json failed = nlohmann::json::array();
+Json to_json(const UndoReport& report) {
+  Json failed = Json::array();
   for (const auto& [path, why] : report.failed) failed.push_back({{"path", path}, {"error", why}});
   return {{"restored", report.restored}, {"beside", report.beside}, {"failed", failed}};
 }
@@ -78,10 +77,10 @@ int undo(const Command& command, std::ostream& out, std::ostream& err) {
         command.since);
     return kExitUsage;
   }
-  const nlohmann::json request = {{"do", "undo"}, {"client", command.client}, {"since", *since}};
+  const Json request = {{"do", "undo"}, {"client", command.client}, {"since", *since}};
   auto line = ask_control(control_path(command), request.dump());
   if (line) {
-    const auto report = nlohmann::json::parse(*line, nullptr, false);
+    const auto report = parse_json(*line);
     if (report.is_object()) return tell(command, report, out, err);
     err << fmt::format("ebbd: {}: the server's answer makes no sense\n", command.root);
     return kExitFailed;

@@ -25,6 +25,7 @@ MAY_INCLUDE = {
 # headers of others that only these folders may meet
 ONLY_IN = {
     re.compile(r"^(asio|openssl/ssl)\b"): {"proto/asio", "server/daemon", "fusefs/ebb"},
+    re.compile(r"^nlohmann/"): {"base"},
     re.compile(r"^(fuse\w*\.h$|fuse3/|cuse)"): {"fusefs/fuse"},
 }
 
