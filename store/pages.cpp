@@ -13,7 +13,7 @@ namespace ebb::store {
 namespace {
 
 // A file grows by a part of its size within these bounds: few calls, and little that is not used.
-constexpr std::uint64_t kGrowthPart = 32;
+constexpr std::uint64_t kGrowthPart = 128;
 constexpr std::uint64_t kGrowthMin = 4;
 constexpr std::uint64_t kGrowthMax = (64u << 20) / kPageSize;
 // A large transaction's buffers are given back.
