@@ -315,7 +315,7 @@ class RandomTransitions {
 
   void one() {
     const auto where = path();
-    switch (pick(8)) {
+    switch (pick(11)) {
       case 0:
       case 1:
         return write(where);
@@ -324,6 +324,10 @@ class RandomTransitions {
       case 3:
         return world_.pass(std::chrono::milliseconds(pick(7000)));
       case 4:
+        return rename(where, path());
+      case 5:
+        return remove(where);
+      case 6:
         if (pick(4) != 0) return;
         world_.kill_client();
         ASSERT_TRUE(world_.start_client()) << world_.last_error;
@@ -342,6 +346,35 @@ class RandomTransitions {
     if (world_.attribute(0, where, "status") == "sync") allowed_.insert(content);
   }
 
+  static bool in(const std::string& path, const std::string& top) {
+    return path == top || path.starts_with(top + "/");
+  }
+
+  /// What was kept at the new name is replaced, which a user wants.
+  void rename(const std::string& from, const std::string& to) {
+    if (from == to || !world_.rename(0, from, to)) return;
+    std::map<std::string, std::string> kept;
+    for (const auto& [path, content] : kept_) {
+      if (in(path, from)) {
+        kept[to + path.substr(from.size())] = content;
+      } else if (!in(path, to)) {
+        kept[path] = content;
+      }
+    }
+    kept_ = std::move(kept);
+    for (const auto& [path, content] : kept_) {
+      if (in(path, to) && world_.attribute(0, path, "status") == "sync") allowed_.insert(content);
+    }
+  }
+
+  void remove(const std::string& where) {
+    if (world_.unlink(0, where)) {
+      kept_.erase(where);
+    } else {
+      (void)world_.remove_folder(0, where);
+    }
+  }
+
   void change(const std::string& where) {
     constexpr const char* kWords[] = {"local", "sync", "remote", "syncless", "syncmore"};
     const std::string word = kWords[pick(5)];
@@ -349,7 +382,7 @@ class RandomTransitions {
     const bool accepted = done || done.error().code.value() == EINPROGRESS;
     if (!accepted || (word != "sync" && word != "syncmore")) return;
     for (const auto& [path, content] : kept_) {
-      if (path == where || path.starts_with(where + "/")) allowed_.insert(content);
+      if (in(path, where)) allowed_.insert(content);
     }
   }
 
