@@ -35,6 +35,10 @@ Result<> Connection::receive(ByteView in, Time now) {
   heard_ = now;
   first_ping_.reset();
   if (agreed_) next_ping_ = now + limits_.ping_after;
+  const bool held = shaken_ && !agreed_;
+  if (held && in_.waiting() + in.size() > kHeldMax) {
+    return failed({Errc::too_much, "bytes before the handshake was answered"});
+  }
   in_.feed(in);
   return take_messages();
 }
@@ -48,10 +52,7 @@ std::optional<Message> Connection::next_message() {
 
 Result<> Connection::take_messages() {
   for (;;) {
-    if (shaken_ && !agreed_) {
-      if (in_.waiting() <= kHeldMax) return {};
-      return failed({Errc::too_much, "bytes before the handshake was answered"});
-    }
+    if (shaken_ && !agreed_) return {};
     auto whole = in_.next();
     if (!whole) return failed(whole.error());
     if (!*whole) return {};

@@ -36,7 +36,8 @@ struct Limits {
 inline constexpr std::uint32_t kDataPacketMax = 256u << 10;
 /// About what next_output() gives at a time.
 inline constexpr std::size_t kOutputMax = 256u << 10;
-/// What may wait behind a handshake until agree(): the other side has no reason to send much yet.
+/// What may wait behind a handshake until agree(), besides what came in one call with it: answers
+/// to what a client asked early follow the server's handshake at once.
 inline constexpr std::size_t kHeldMax = 64u << 10;
 
 /// Not thread-safe.  Protocol: the client sends a VersionHandshake first and the server answers it;

@@ -302,6 +302,21 @@ TEST(Connection, WhatWaitsBehindAHandshakeIsBounded) {
   EXPECT_EQ(code_of(c.receive(Bytes(1), kStart)), Errc::too_much);
 }
 
+TEST(Connection, AnswersToWhatWasAskedEarlyMayComeInOneCallWithTheHandshake) {
+  Connection server = agreed(Role::server, kPacketMaxAtFirst);
+  ASSERT_TRUE(server.send(0, VersionHandshakeResponse{}));
+  const Bytes piece(4000);
+  constexpr std::size_t kPieces = 2 * kHeldMax / 4000;
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    ASSERT_TRUE(server.send_data(1, i * piece.size(), piece));
+  }
+  Connection client(Role::client, {}, kStart);
+  ASSERT_TRUE(client.receive(drain(server), kStart));
+  EXPECT_EQ(take_all(client).size(), 1u);
+  client.agree(kPacketMaxAtFirst);
+  EXPECT_EQ(take_all(client).size(), kPieces);
+}
+
 // ---- bad bytes
 
 TEST(Connection, BadHeadersAreRefusedBeforeTheirBodyHasCome) {
