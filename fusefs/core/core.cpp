@@ -26,6 +26,7 @@ Result<> Core::start() {
   if (auto made = seams.io.make_folder(options.state_folder); !made) return made;
   store::StoreOptions store_options;
   store_options.purpose = "ebb mount";
+  store_options.random = &seams.random;
   auto opened = store::Store::open(seams.io, options.state_folder + "/data", store_options);
   if (!opened) return pass(opened.error());
   store = std::move(*opened);

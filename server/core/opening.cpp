@@ -33,6 +33,7 @@ Result<> Service::Impl::open() {
   const std::string folder = options.state_folder + "/data";
   store::StoreOptions how;
   how.purpose = "ebbd serving the tree of " + options.state_folder;
+  how.random = &seams.random;
   how.create = false;
   auto opened = store::Store::open(seams.io, folder, how);
   if (!opened && is_errno(opened.error(), ENOENT)) {

@@ -16,7 +16,12 @@ inline constexpr int kActions = 60;
 /// A content that shows by itself where it comes from: a token, then bytes that follow from it.
 inline std::string content_of(std::uint64_t token, std::size_t size) {
   std::string text = "<" + std::to_string(token) + ":" + std::to_string(size) + ">";
-  while (text.size() < size) text += static_cast<char>('a' + (token * 31 + text.size() * 7) % 26);
+  auto letter = (token * 31 + text.size() * 7) % 26;
+  text.reserve(size);
+  while (text.size() < size) {
+    text += static_cast<char>('a' + letter);
+    letter = (letter + 7) % 26;
+  }
   return text;
 }
 
@@ -30,6 +35,7 @@ class Simulation {
         world_(seed, kClients) {}
 
   void run() {
+    world_.trace = trace_;
     if (short_log_) {
       world_.changes_max = 4;
       world_.end_server();

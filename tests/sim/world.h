@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <deque>
 #include <map>
 #include <memory>
@@ -212,7 +213,9 @@ class World {
   void wake() {
     if (service) service->advance(clock.now());
     for (auto& m : all) {
-      if (m->client && m->client->next_deadline() <= clock.now()) m->client->advance();
+      if (!m->client || m->client->next_deadline() > clock.now()) continue;
+      if (trace) std::fprintf(stderr, "  wakes %s\n", m->options.host_name.c_str());
+      m->client->advance();
     }
   }
   /// Everything is pushed and told, or cannot be.
@@ -248,6 +251,7 @@ class World {
   /// Of the server's log, from its next start on.
   std::uint64_t changes_max = 1'000'000;
   int quiet_for = 0;
+  bool trace = false;
   std::string last_error;
 
  private:
@@ -302,6 +306,7 @@ class World {
   bool deliver(Machine& m, bool end, bool whole = false) {
     const Bytes up = arrived(m.up, end);
     const Bytes down = arrived(m.down, end);
+    if (trace && !down.empty()) std::fprintf(stderr, "  to %s\n", m.options.host_name.c_str());
     const bool part = end && !whole;
     const std::size_t n_up = part ? roll(up.size() + 1) : up.size();
     const std::size_t n_down = part ? roll(down.size() + 1) : down.size();
