@@ -28,6 +28,7 @@ enum NodeFlag : std::uint32_t {
   kInDoubt = 1u << 12,         // folder: its names are to be asked for again; in Table::unsettled, too
   kDeepDoubt = 1u << 13,       // the same, and with it all folders in it that are known
   kSparse = 1u << 17,          // its content file alone tells how many blocks it has
+  kUnsynced = 1u << 18,        // a sync of its content file failed: it is written again before it is believed
   kAccessTime = 1u << 16,      // its access time was set and is in Table::access_times; else it is the mtime
 };
 

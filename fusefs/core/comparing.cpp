@@ -67,27 +67,33 @@ void Comparing::heard(std::uint32_t session, const proto::Body& body) {
   const auto* answer = std::get_if<proto::CompareResponse>(&body);
   const auto it = asked_.find(session);
   if (it == asked_.end()) return;
+  std::vector<EntryId> different;
   if (answer != nullptr) {
-    for (const EntryId folder : answer->different) list_anew(folder);
+    different = answer->different;
   } else {
     // A server that compares nothing, or not now.
     for (const NodeId folder : it->second) {
-      if (const auto node = core_.tree->node(folder)) list_anew(node->entry);
+      if (const auto node = core_.tree->node(folder)) different.push_back(node->entry);
     }
+  }
+  for (const EntryId folder : different) {
+    // Not recorded: the question stays, and is asked again by the next connection.
+    if (!list_anew(folder)) return;
   }
   core_.link.close_session(session);
   asked_.erase(it);
   pump();
 }
 
-void Comparing::list_anew(EntryId entry) {
+bool Comparing::list_anew(EntryId entry) {
   const auto folder = core_.tree->of_entry(entry);
-  if (!folder) return;
+  if (!folder) return true;
   // What was known is shown until the list has come.
-  if (auto done = core_.tree->doubt(*folder); !done) {
-    log_error("a folder is not recorded as in doubt: {}", done.error().message());
-    core_.link.broken(done.error());
-  }
+  const auto done = core_.tree->doubt(*folder);
+  if (done) return true;
+  log_error("a folder is not recorded as in doubt: {}", done.error().message());
+  core_.link.broken(done.error());
+  return false;
 }
 
 }  // namespace ebb::fusefs

@@ -33,7 +33,7 @@ class Comparing {
  private:
   void ask();
   void heard(std::uint32_t session, const proto::Body& body);
-  void list_anew(EntryId folder);
+  bool list_anew(EntryId folder);
 
   Core& core_;
   std::deque<NodeId> waiting_;

@@ -55,7 +55,10 @@ Result<> Contents::load(OpenContent& content, const store::Node& node) const {
   // A mark that nobody holds: what was written could not be recorded.
   content.write_marked = content.unrecorded = node.has(store::kOpenForWrite);
   content.is_volatile = node.has(store::kVolatile);
+  // Perhaps made by a process that ended before the name was on disk.
+  content.new_file = content.is_volatile;
   content.sparse = node.has(store::kSparse);
+  content.sync_failed = node.has(store::kUnsynced);
   if (content.whole || node.content == 0) return {};
   auto text = core_.store->text(content.node, store::Text::extents);
   if (!text) return pass(as_errno(text.error()));
@@ -337,6 +340,12 @@ Result<> Contents::record_here(const ContentPtr& content) {
   }
   return core_.tree->set_here(content->node, store::pack(content->extents), false,
                               content->extents.recent.empty());
+}
+
+Result<> Contents::record_again(const ContentPtr& content) {
+  if (content->whole) content->extents.recent.add(content->all());
+  if (auto done = record_here(content); !done) return done;
+  return core_.tree->content_written(content->node, content->size);
 }
 
 Result<> Contents::set_size(Lock& lock, const ContentPtr& content, std::uint64_t size) {

@@ -101,8 +101,11 @@ class Contents {
   Result<> room_for(std::uint64_t bytes);
   Result<> load(OpenContent& content, const store::Node& node) const;
   Result<> record_here(const ContentPtr& content);
+  /// A change of the file of which the record failed, in part or as a whole.
+  Result<> record_again(const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
   Result<> write_again(Lock& lock, const ContentPtr& content);
+  void note_sync(const ContentPtr& content, bool failed);
   void detach(const ContentPtr& content);
   void restamp(const ContentPtr& content);
   Result<> lost(const ContentPtr& content);

@@ -73,8 +73,17 @@ Result<> Contents::write_again(Lock& lock, const ContentPtr& content) {
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), all));
   core_.moved.notify_all();
   restamp(content);
-  if (done) content->sync_failed = false;
   return done;
+}
+
+/// Also for whoever opens the store after us.
+void Contents::note_sync(const ContentPtr& content, bool failed) {
+  if (content->sync_failed == failed) return;
+  content->sync_failed = failed;
+  if (content->detached) return;
+  if (auto done = core_.tree->set_unsynced(content->node, failed); !done) {
+    log_warn("the outcome of a sync is not recorded: {}", done.error().message());
+  }
 }
 
 Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
@@ -97,7 +106,7 @@ Result<> Contents::sync(Lock& lock, const ContentPtr& content) {
     if (done && new_file) done = core_.seams.io.sync_folder(folder);
     if (done && new_file) done = core_.seams.io.sync_folder(folder_of(folder));
   }
-  content->sync_failed = !done;
+  note_sync(content, !done);
   if (!done) return pass(as_errno(done.error()));
   content->new_file = false;
   if (content->detached || (!content->unsettled && !content->is_volatile)) return {};
@@ -142,7 +151,7 @@ void Contents::settle(Lock& lock, bool now_all) {
     if (!content || !content->unsettled) continue;
     Result<> done;
     if (failed) {
-      content->sync_failed = true;
+      note_sync(content, true);
     } else if (!all_at_once || content->sync_failed) {
       done = sync(lock, content);
     } else if (writes.count(node) != 0 && writes[node] == content->writes) {
@@ -198,7 +207,7 @@ Result<> Contents::learn_hash(Lock& lock, NodeId node) {
 
 void Contents::writers_gone(const ContentPtr& content) {
   if (!content->write_marked || content->detached) return;
-  if (content->unrecorded && !core_.tree->content_written(content->node, content->size)) return;
+  if (content->unrecorded && !record_again(content)) return;
   content->unrecorded = false;
   content->write_marked = false;
   if (auto done = core_.tree->set_open_for_write(content->node, false); !done) {

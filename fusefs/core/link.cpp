@@ -91,6 +91,7 @@ void Link::refused(std::string why) {
 
 void Link::broken(const Error& why) {
   problem_ = why.message();
+  log_info("the connection is given up: {}", problem_);
   wants_close_ = true;
   core_.effects.wake = true;
 }

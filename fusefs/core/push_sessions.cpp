@@ -99,7 +99,8 @@ bool Pushes::freeze(Lock& lock, const OperationPtr& operation) {
   core_.contents.end_watch_if_free(content);
   if (!content->watched) return true;
   const std::uint64_t flushes = content->flushes;
-  // What is pushed is here after a power cut, too, or what is left then would be taken for a change.
+  // What is pushed is here after a power cut, too, or what is left then would be taken for a
+  // change.
   if (!core_.contents.sync(lock, content)) return false;
   const std::string path = core_.content_files.path(content->number);
   Result<Snapshot> taken = fail_errno(EIO);
@@ -365,6 +366,8 @@ void Pushes::init_answered(const OperationPtr& operation,
 void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) {
   const std::uint32_t session = operation->session;
   const bool content = operation->step.kind == StepKind::push;
+  log_debug("operation {} is done: entry {} version {}", operation->id.value, receipt.entry.value,
+            receipt.content_version.value);
   const Result<> done = core_.tree->step_done(operation->step, receipt);
   retries_.erase(operation->step.node);
   const bool certain = operation->frozen && operation->frozen->consistent;
@@ -439,11 +442,17 @@ void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const
   const bool removes = step.kind == StepKind::remove;
   const bool gone = code == proto::Errc::not_found;
   const int refusals = ++retries_[step.node].refusals;
+  log_debug("operation {} is contradicted: {}, {}", operation->id.value, proto::sentence(code),
+            why);
   if (gone && (removes || (step.kind == StepKind::push && refusals >= kRefusalsMax))) {
     return ended(operation, core_.tree->step_moot(step));
   }
-  if (step.place_folder) core_.listings.want(step.place_folder);
-  if (removes && step.from_folder) core_.listings.want(step.from_folder);
+  // What the names are now is asked for, also when this connection or this process ends first.
+  for (const NodeId folder : {step.place_folder, step.from_folder}) {
+    if (core_.tree->doubt(folder)) continue;
+    forget(operation);
+    return later(step.node, kRetryFirst);
+  }
   // An edit wins against a deletion: what was changed there meanwhile is not removed with a newer
   // version.
   // What the server has not told us of may be no other content, but its own record that was behind
@@ -464,7 +473,10 @@ void Pushes::contradicted(const OperationPtr& operation, proto::Errc code, const
 /// The refused operation is over; the node is looked at again when the server's word has come.
 void Pushes::plan_anew(const OperationPtr& operation) {
   const Step step = operation->step;
-  core_.stats.want(step.node);
+  if (!core_.tree->doubt_entry(step.node)) {
+    forget(operation);
+    return later(step.node, kRetryFirst);
+  }
   Step over;
   over.node = step.node;
   ended(operation, core_.tree->step_moot(step.entry ? over : step));

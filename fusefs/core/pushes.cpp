@@ -325,9 +325,9 @@ bool Pushes::begin(const Step& step) {
     return false;
   }
   if (operation->mutate) operation->mutate->operation.id = *id;
-  log_debug("operation {}: kind {} node {} entry {} {} -> {}", id->value,
-            static_cast<int>(step.kind), step.node.value, step.entry.value, step.from.name,
-            step.place.name);
+  log_debug("operation {}: kind {} node {} entry {} {}/{} -> {}/{}", id->value,
+            static_cast<int>(step.kind), step.node.value, step.entry.value, step.from.folder.value,
+            step.from.name, step.place.folder.value, step.place.name);
   outstanding_.insert(*id);
   unanswered_.emplace(*id, step);
   operations_.emplace(*id, operation);

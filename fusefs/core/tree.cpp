@@ -302,6 +302,11 @@ Result<> Tree::set_sparse(NodeId id) {
       [&](Edit& edit) { edit.change(id, [](Node& n) { n.set(store::kSparse); }); });
 }
 
+Result<> Tree::set_unsynced(NodeId id, bool on) {
+  return impl_->change(
+      [&](Edit& edit) { edit.change(id, [&](Node& n) { n.set(store::kUnsynced, on); }); });
+}
+
 Result<> Tree::set_hash(NodeId id, std::uint64_t hash) {
   return impl_->change([&](Edit& edit) {
     edit.change(id, [&](Node& n) {
@@ -396,6 +401,12 @@ Result<> Tree::doubt(NodeId folder) {
   return impl_->change([&](Edit& edit) { edit.relist(folder); });
 }
 
+Result<> Tree::doubt_entry(NodeId id) {
+  return impl_->change([&](Edit& edit) {
+    if (edit.find(id)) edit.unsure(id);
+  });
+}
+
 Result<> Tree::forget_listings() {
   return impl_->change([](Edit& edit) { edit.relist_all(kRootNode); });
 }
@@ -437,16 +448,23 @@ Result<> Tree::step_begins(const Step& step, OpId operation) {
   return impl_->change([&](Edit& edit) { fusefs::step_begins(edit, step, operation); });
 }
 
-Result<> Tree::step_done(const Step& step, const StepReceipt& receipt) {
-  return impl_->change([&](Edit& edit) { fusefs::step_done(edit, step, receipt); });
+Result<> Tree::step_done(Step step, const StepReceipt& receipt) {
+  return impl_->change([&](Edit& edit) {
+    find_folders(edit.core.store(), step);
+    fusefs::step_done(edit, step, receipt);
+  });
 }
 
-Result<> Tree::step_refused(const Step& step, bool conflict, std::string_view sentence) {
-  return impl_->change([&](Edit& edit) { fusefs::step_refused(edit, step, conflict, sentence); });
+Result<> Tree::step_refused(Step step, bool conflict, std::string_view sentence) {
+  return impl_->change([&](Edit& edit) {
+    find_folders(edit.core.store(), step);
+    fusefs::step_refused(edit, step, conflict, sentence);
+  });
 }
 
-bool Tree::place_taken(const Step& step) const {
+bool Tree::place_taken(Step step) const {
   const auto taken = impl_->read([&](const store::Store& store) {
+    find_folders(store, step);
     const auto cell =
         step.place_folder ? find_name(store, step.place_folder, step.place.name) : std::nullopt;
     const bool other =
@@ -466,12 +484,18 @@ std::optional<Step> Tree::unanswered(NodeId id) const {
   return step ? *step : std::nullopt;
 }
 
-Result<> Tree::step_again(const Step& step) {
-  return impl_->change([&](Edit& edit) { fusefs::step_again(edit, step); });
+Result<> Tree::step_again(Step step) {
+  return impl_->change([&](Edit& edit) {
+    find_folders(edit.core.store(), step);
+    fusefs::step_again(edit, step);
+  });
 }
 
-Result<> Tree::step_moot(const Step& step) {
-  return impl_->change([&](Edit& edit) { fusefs::step_moot(edit, step); });
+Result<> Tree::step_moot(Step step) {
+  return impl_->change([&](Edit& edit) {
+    find_folders(edit.core.store(), step);
+    fusefs::step_moot(edit, step);
+  });
 }
 
 void Tree::set_active(NodeId id, State active, bool on) {

@@ -164,6 +164,8 @@ class Tree {
   Result<bool> content_lost(NodeId id);
   /// Its blocks are counted from now on, not taken from its size.
   Result<> set_sparse(NodeId id);
+  /// Whether its content file has to be written again before a sync of it means anything.
+  Result<> set_unsynced(NodeId id, bool on);
   Result<> set_hash(NodeId id, std::uint64_t hash);
   /// What is wanted as a whole and not here yet (kPulling); `visit` returns false to stop.
   void pulls(const std::function<bool(NodeId)>& visit) const;
@@ -200,8 +202,9 @@ class Tree {
   std::vector<NodeId> listed_folders() const;
   /// What is known of the server's names in it, as ebb-protocol(7), "Comparing", has it.
   Result<proto::FolderSummary> folder_summary(NodeId folder) const;
-  /// Its names are to be asked for again.
+  /// Its names are to be asked for again; of an entry, what it is.  Neither is forgotten before it is answered.
   Result<> doubt(NodeId folder);
+  Result<> doubt_entry(NodeId id);
   /// What happened since is told by nobody: every folder that is known is listed again, from the root down.
   Result<> forget_listings();
   /// The questions that were not answered yet: for entries, for the names of folders.
@@ -221,22 +224,22 @@ class Tree {
   /// Records that the step goes out under this operation id; durable with the next sync of the store.
   Result<> step_begins(const Step& step, OpId operation);
   /// The server did it.  The new base; what changed here in the meantime stays dirty.
-  Result<> step_done(const Step& step, const StepReceipt& receipt);
+  Result<> step_done(Step step, const StepReceipt& receipt);
   /// The server refused for good.  `conflict`: it has something else there; both are kept, the local one under
   /// a conflict name.  Else `error` with the sentence.
-  Result<> step_refused(const Step& step, bool conflict, std::string_view sentence);
+  Result<> step_refused(Step step, bool conflict, std::string_view sentence);
   /// Whether the place of the step is known to be somebody else's.
-  bool place_taken(const Step& step) const;
+  bool place_taken(Step step) const;
   /// Who stands where somebody else stands on the server makes way, or the two become one.
   Result<> settle_names(NodeId id);
   /// The places of the step that is under way and not answered.
   std::optional<Step> unanswered(NodeId id) const;
   /// The server refused it, and did not do it, because it knows more than we: the step is over, and planned anew
   /// from what its changes tell.  (Without this call next_step() repeats the step that is under way.)
-  Result<> step_again(const Step& step);
+  Result<> step_again(Step step);
   /// The server says the entry or name is no more as we thought, and we have nothing to lose by taking its
   /// word (removing what is gone already).
-  Result<> step_moot(const Step& step);
+  Result<> step_moot(Step step);
 
   /// Volatile states, counted up the folders like the durable ones: pulling, pushing, and waiting for what has
   /// no record of its own (a transition under way).  Calls pair.

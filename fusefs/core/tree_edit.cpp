@@ -147,7 +147,8 @@ void Edit::end_step(NodeId id) {
   if (!queued || !queued->operation) return;
   // Names that a list left alone because of this step.
   if (core.contested.contains(id)) {
-    const auto step = need(unpack_step(need(core.store().text(id, Text::extra))));
+    auto step = need(unpack_step(need(core.store().text(id, Text::extra))));
+    find_folders(core.store(), step);
     for (const auto folder : {step.from_folder, step.place_folder}) relist(folder);
     afterwards.push_back([this_core = &core, id] { this_core->contested.erase(id); });
   }
@@ -204,6 +205,7 @@ void Edit::drop_content(NodeId id) {
   after.hash_known = false;
   after.set(store::kWhole, false);
   after.set(store::kSparse, false);
+  after.set(store::kUnsynced, false);
   after.set(store::kVolatile, false);
   set_text(id, Text::extents, {});
   erase_cell(Table::unsettled, kUnsettledTable, id.index());

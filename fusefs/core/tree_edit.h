@@ -125,6 +125,8 @@ PlanFacts facts_of(const store::Store& store, NodeId id, bool circles);
 bool may_be_equal(const store::Store& store, NodeId ours, NodeId theirs);
 /// Whether a rename or a further name of the node waits for the server.
 bool has_open_names(const store::Store& store, NodeId id);
+/// The folders that the step names may have been merged with others since it was planned, or be ours no more: none.
+void find_folders(const store::Store& store, Step& step);
 /// The step that is under way, if there is one.
 std::optional<Step> step_under_way(const store::Store& store, NodeId id, const store::Node& node);
 
@@ -221,6 +223,8 @@ void recount_activity(TreeCore& core);
 
 /// A name went away here: what the server has under it is to go, or is shown again.
 void leave_name(Edit& edit, NodeId folder, const std::string& name);
+/// What was refused is tried again: the user did something about it.
+void forget_refusals(Edit& edit, NodeId id);
 /// A node now stands at a name: what does the server's side mean for it?
 void arrived_at(Edit& edit, NodeId folder, const std::string& name);
 /// A name of the server's that was to go there does not: it is shown again, or meets what took its place here.

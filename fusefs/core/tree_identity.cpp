@@ -133,7 +133,7 @@ NodeId hand_over(Edit& edit, NodeId id) {
   auto fresh = old;
   fresh.flags &= ~(store::kWhole | store::kVolatile | store::kOpenForWrite | store::kQueued |
                    store::kPulling | store::kOrphan | store::kAccessTime | store::kSparse |
-                   store::kUnsure | store::kInDoubt | store::kDeepDoubt);
+                   store::kUnsynced | store::kUnsure | store::kInDoubt | store::kDeepDoubt);
   fresh.entry = {};
   fresh.queue_seq = 0;
   fresh.content = 0;

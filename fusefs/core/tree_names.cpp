@@ -129,6 +129,8 @@ void unlink(Edit& edit, NodeId folder, const std::string& name) {
   edit.change(id, [&](Node& n) { n.ctime = edit.wall(); });
   touch_folder(edit, folder);
   leave_name(edit, folder, name);
+  // What hinders its content does not hinder its removal.
+  if (edit.node(id).links == 0) forget_refusals(edit, id);
   edit.changed(id);
   if (node.kind != Kind::file) return;
   edit.afterwards.push_back([&core = edit.core, folder, name, id, status = node.status] {
@@ -188,6 +190,7 @@ void remove_folder(Edit& edit, NodeId folder, const std::string& name) {
   if (has_hidden(names)) return mark_absent(edit, id);
   if (hides_contents(edit, folder, name)) return leave_absent(edit, folder, name);
   leave_name(edit, folder, name);
+  forget_refusals(edit, id);
   edit.changed(id);
 }
 

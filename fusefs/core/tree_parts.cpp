@@ -56,6 +56,17 @@ void leave_name(Edit& edit, NodeId folder, const std::string& text) {
   }
 }
 
+void forget_refusals(Edit& edit, NodeId id) {
+  const auto node = edit.node(id);
+  const bool about_name = node.has(store::kConflict) && !node.entry;
+  if (!about_name && !node.has(store::kError)) return;
+  edit.change(id, [&](Node& n) {
+    n.set(store::kError, false);
+    if (about_name) n.set(store::kConflict, false);
+  });
+  edit.set_text(id, store::Text::reason, {});
+}
+
 void arrived_at(Edit& edit, NodeId folder, const std::string& text) {
   edit.flag(folder, text, store::kAbsent, false);
   edit.flag(folder, text, kDetached, false);

@@ -50,10 +50,19 @@ std::optional<Queued> find_queued(const Store& store, const Node& node) {
   return unpack_queued(node.queue_seq, *cell);
 }
 
+void find_folders(const Store& store, Step& step) {
+  const auto find = [&](EntryId entry, NodeId& folder) {
+    if (entry) folder = find_entry(store, entry).value_or(NodeId{});
+  };
+  find(step.from.folder, step.from_folder);
+  find(step.place.folder, step.place_folder);
+}
+
 std::optional<Step> step_under_way(const Store& store, NodeId id, const Node& node) {
   const auto queued = find_queued(store, node);
   if (!queued || !queued->operation) return std::nullopt;
   auto step = need(unpack_step(need(store.text(id, store::Text::extra))));
+  find_folders(store, step);
   step.node = id;
   // A repetition may carry newer content: the receipt's hash tells which one the server has.
   if (step.kind == StepKind::push) step.content_local = node.content_local;

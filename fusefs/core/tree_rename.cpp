@@ -102,6 +102,7 @@ void replace_over(Edit& edit, const Move& move, const Name& before) {
   if (before.server == move.over) edit.flag(move.to, move.new_name, kGoing, true);
   edit.change(move.over, [&](Node& n) { n.ctime = edit.wall(); });
   edit.changed(move.over);
+  if (edit.node(move.over).links == 0) forget_refusals(edit, move.over);
   take_status(edit, move);
   if (edit.node(move.id).kind != Kind::file || edit.node(move.over).kind != Kind::file) return;
   const bool gone = edit.node(move.over).links == 0;
@@ -109,17 +110,6 @@ void replace_over(Edit& edit, const Move& move, const Name& before) {
   if (can_take_identity(edit, move.id, move.over, false)) {
     take_identity(edit, move.id, move.over);
   }
-}
-
-void forget_refusals(Edit& edit, NodeId id) {
-  const auto node = edit.node(id);
-  const bool about_name = node.has(store::kConflict) && !node.entry;
-  if (!about_name && !node.has(store::kError)) return;
-  edit.change(id, [&](Node& n) {
-    n.set(store::kError, false);
-    if (about_name) n.set(store::kConflict, false);
-  });
-  edit.set_text(id, store::Text::reason, {});
 }
 
 void stamp(Edit& edit, const Move& move) {

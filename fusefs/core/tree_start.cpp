@@ -76,7 +76,11 @@ void suspect(Edit& edit, NodeId id) {
     ++n.content_local;
     n.hash_known = false;
     if (n.status == Status::sync) n.set(store::kContentDirty);
+    n.set(store::kVolatile, n.has(store::kVolatile) || n.has(store::kWhole));
   });
+  if (node->has(store::kWhole)) {
+    edit.put_cell(Table::unsettled, kUnsettledTable, id.index(), id);
+  }
   edit.changed(id);
   edit.afterwards.push_back([&core = edit.core, id] { core.suspects.push_back(id); });
 }

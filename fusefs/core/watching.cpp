@@ -137,11 +137,24 @@ void Watching::work_in(const proto::Change& change) {
   const bool senseless = is_errno(done.error(), EINVAL) || is_errno(done.error(), ENOTDIR) ||
                          is_errno(done.error(), ENOENT) || is_errno(done.error(), ESTALE) ||
                          is_errno(done.error(), ELOOP);
-  const auto folder = core_.tree->of_entry(change.place.folder);
-  if (senseless && folder) core_.listings.want(*folder);
-  if (senseless) return;
+  if (senseless) return look_again(change);
+  told_again(change, done.error());
+}
+
+void Watching::told_again(const proto::Change& change, const Error& why) {
   if (!failed_ || change.sequence < *failed_) failed_ = change.sequence;
-  core_.link.broken(done.error());
+  core_.link.broken(why);
+}
+
+/// What it told of is asked for.
+void Watching::look_again(const proto::Change& change) {
+  Result<> asked;
+  if (const auto folder = core_.tree->of_entry(change.place.folder)) {
+    asked = core_.tree->doubt(*folder);
+  }
+  const auto node = core_.tree->of_entry(change.entry.id);
+  if (asked && node) asked = core_.tree->doubt_entry(*node);
+  if (!asked) told_again(change, asked.error());
 }
 
 void Watching::apply(const proto::Change& change) {
@@ -165,11 +178,9 @@ void Watching::operation_ended(OpId operation) {
 void Watching::operation_dead(OpId operation) {
   const auto it = held_.find(operation);
   if (it == held_.end()) return;
-  for (const auto& change : it->second) {
-    if (const auto folder = core_.tree->of_entry(change.place.folder)) core_.listings.want(*folder);
-    if (const auto node = core_.tree->of_entry(change.entry.id)) core_.stats.want(*node);
-  }
+  const auto changes = std::move(it->second);
   held_.erase(it);
+  for (const auto& change : changes) look_again(change);
 }
 
 void Watching::again_after(EntryId folder, Seq sequence) {

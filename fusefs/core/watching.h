@@ -47,6 +47,8 @@ class Watching {
   void changed(const proto::Change& change);
   void apply(const proto::Change& change);
   void work_in(const proto::Change& change);
+  void told_again(const proto::Change& change, const Error& why);
+  void look_again(const proto::Change& change);
   void check_caught_up();
   bool forget_listings();
   void begin_anew();

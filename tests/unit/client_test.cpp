@@ -286,6 +286,30 @@ TEST_F(ClientTest, WhatWaitsSaysWhy) {
       << world.attribute(0, "docs/a", "state");
 }
 
+TEST_F(ClientTest, AFileThatNeverStopsChangingIsPushedAllTheSame) {
+  // The link takes its time, so that every push is overtaken by a change.
+  world.delay_max = std::chrono::milliseconds(300);
+  std::string log = text(2 << 20);
+  ASSERT_TRUE(world.write(0, "log", log));
+  const auto node = world.find(0, "log");
+  ASSERT_TRUE(node);
+  const auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_WRONLY, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  const auto change = [&](std::size_t i) {
+    log[i] = 'X';
+    EXPECT_TRUE(world.client().write(opened->handle, i, as_bytes("X"), false));
+    world.pass(std::chrono::milliseconds(100));
+  };
+  std::size_t changes = 0;
+  while (!world.depot.facts_of("log") && changes < 2000) change(changes++);
+  EXPECT_LT(changes, 2000u) << "it is not on the server after 200 s";
+  EXPECT_GT(changes, 500u) << "before its deadline it is left alone while it changes";
+  world.client().release(opened->handle);
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(world.depot.tree()["log"], log);
+}
+
 TEST_F(ClientTest, SyncToRemoteDropsOnlyWhatTheServerHas) {
   ASSERT_TRUE(world.write(0, "docs/n", "new"));
   auto done = world.set_status(0, "docs/n", "remote\n");
