@@ -222,6 +222,12 @@ Outcome<> MountDaemon::mount() {
   // Answered by the workers: from here on the mount works.
   auto device = device_of(plan_.mountpoint);
   if (!device) return tl::unexpected(device.error());
+  if (auto guarded = watchdog_.guard(*device); !guarded) {
+    log_warn(
+        "processes that wait for this mount may have to be freed by umount -f when this process is "
+        "killed: {}",
+        guarded.error().message());
+  }
   auto registration = Registration::make(*device, control_->path());
   if (!registration) return tl::unexpected(registration.error());
   registration_ = std::make_unique<Registration>(std::move(*registration));

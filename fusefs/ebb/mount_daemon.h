@@ -19,6 +19,7 @@
 #include "fusefs/ebb/options.h"
 #include "fusefs/ebb/registry.h"
 #include "fusefs/ebb/source.h"
+#include "fusefs/ebb/watchdog.h"
 #include "fusefs/fuse/passthrough_files.h"
 #include "fusefs/fuse/session.h"
 
@@ -64,6 +65,7 @@ class MountDaemon {
   void end();
 
   const MountPlan plan_;
+  Watchdog watchdog_;  // before all threads
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   Waker waker_;

@@ -3,15 +3,66 @@
 
 import errno
 import os
+import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import harness
 from harness import MIB, status, until
 
 SOON_S = 20  # far more than anything here needs, and far less than the mount's timeout
 TIMEOUT_S = 120
+
+
+LIST_PAGE = 36  # ebb-protocol(7)
+
+
+class Relay:
+    """Between a mount and its server; it can keep back what the server tells of folders."""
+
+    def __init__(self, case, server):
+        self.server, self.path = server, case.dir / "relay.sock"
+        self.keeps, self.kept = False, 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        case.addCleanup(self.listener.close)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            server = self.server.connect()
+            server.settimeout(None)
+            for task in (lambda: self.pass_on(client, server), lambda: self.tell(server, client)):
+                threading.Thread(target=task, daemon=True).start()
+
+    def pass_on(self, client, server):
+        try:
+            while some := client.recv(65536):
+                server.sendall(some)
+        except OSError:
+            pass
+        server.close()
+
+    def tell(self, server, client):
+        try:
+            stream = server.makefile("rb")
+            while head := stream.read(16):
+                packet = head + stream.read(int.from_bytes(head[:4], "little") - 16)
+                if self.keeps and packet[4] == LIST_PAGE:
+                    self.kept += 1
+                else:
+                    client.sendall(packet)
+        except OSError:
+            pass
+        client.close()
 
 
 class NeverHang(harness.MountCase):
@@ -150,6 +201,37 @@ class NeverHang(harness.MountCase):
         self.assertEqual("kept\n", (self.at / "here").read_text())
         self.soon("fusermount3", "-u", self.at.path)
         self.assertFalse(harness.is_mounted(self.at.path))
+
+    def test_a_daemon_killed_while_the_kernel_lets_it_wait_for_a_folder_leaves_nobody_hanging(self):
+        relay = Relay(self, self.ebbd)
+        at = self.mount(f"unix:{relay.path}", options=[f"timeout={TIMEOUT_S}"], delay=3600)
+        self.expect_run("ls", "-lR", at.path)
+        (self.root / "folder/new").mkdir()
+        until((at / "folder/new").is_dir, "the new folder is shown")
+        relay.keeps = True
+        # What is in it has to be known first; the kernel holds the folder above meanwhile.
+        remover = subprocess.Popen(["rmdir", at / "folder/new"], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(remover.stderr.close)
+        until(lambda: relay.kept > 0, "the remover waits for the server")
+        (self.root / "folder/other").write_text("other\n")
+        daemon = at.daemon.process
+        until(lambda: self.threads_held(daemon.pid) > 0, "the kernel lets the daemon wait")
+        daemon.send_signal(signal.SIGKILL)
+        self.assertNotEqual(0, remover.wait(SOON_S))
+        at.daemon.end("the killed daemon", limit_s=SOON_S)
+        with self.assertRaises(OSError) as dead:
+            os.statvfs(at.path)
+        self.assertEqual(errno.ENOTCONN, dead.exception.errno)
+
+    def threads_held(self, pid):
+        """How many threads of the process wait where no signal reaches them."""
+        held = 0
+        for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+            try:
+                held += stat.read_text().rsplit(")", 1)[1].split()[0] == "D"
+            except OSError:
+                pass  # it has ended
+        return held
 
     def test_a_mount_that_is_alive_is_not_taken_for_a_dead_one(self):
         self.mounted()
