@@ -230,6 +230,9 @@ class Client {
   };
   Ticket create(NodeId folder, std::string_view name, std::uint32_t mode, int flags, Maker maker,
                 Reply<Created> reply);
+  /// O_TMPFILE: without a name until link() gives it one.
+  void create_nameless(NodeId folder, std::uint32_t mode, int flags, Maker maker,
+                       Reply<Created> reply);
   Ticket link(NodeId node, NodeId folder, std::string_view name, Reply<Attributes> reply);
   Ticket unlink(NodeId folder, std::string_view name, Reply<> reply);
   Ticket remove_folder(NodeId folder, std::string_view name, Reply<> reply);

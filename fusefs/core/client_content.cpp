@@ -163,6 +163,24 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
   return core.when_listed(folder, [work](const Result<>& known) { work(nullptr, known); });
 }
 
+void Client::create_nameless(NodeId folder, std::uint32_t mode, int flags, Maker maker,
+                             Reply<Created> reply) {
+  Section section(*impl_);
+  Impl& core = *impl_;
+  const auto refuse = [&core, &reply](const Error& why) {
+    core.answer(reply, Result<Created>(pass(why)));
+  };
+  if (auto fine = core.writable(); !fine) return refuse(fine.error());
+  const auto node = core.tree->make_nameless(folder, mode, maker);
+  if (!node) return refuse(node.error());
+  const auto attributes = core.entry(*node);
+  if (!attributes) return refuse(attributes.error());
+  const auto opened = core.open_node(section.lock(), *node, flags);
+  if (opened) return core.answer(reply, Result<Created>(Created{*attributes, *opened}));
+  if (core.inodes.forget(*node, 1)) core.release_node(*node);
+  refuse(opened.error());
+}
+
 Result<OpenFile> Client::Impl::open_lazily(NodeId id, int flags) {
   auto found = contents.get(id);
   if (!found) return pass(found.error());

@@ -225,6 +225,10 @@ Result<NodeId> Tree::make_special(NodeId folder, std::string_view name, Kind kin
   });
 }
 
+Result<NodeId> Tree::make_nameless(NodeId folder, std::uint32_t mode, const Maker& maker) {
+  return impl_->change([&](Edit& e) { return fusefs::make_nameless(e, folder, mode, maker); });
+}
+
 Result<> Tree::link(NodeId id, NodeId folder, std::string_view name) {
   return impl_->change([&](Edit& e) { fusefs::link(e, id, folder, std::string(name)); });
 }

@@ -137,6 +137,7 @@ class Tree {
                       const Maker& maker, std::string_view target = {});
   Result<NodeId> make_special(NodeId folder, std::string_view name, Kind kind, std::uint64_t device,
                               std::uint32_t mode, const Maker& maker);
+  Result<NodeId> make_nameless(NodeId folder, std::uint32_t mode, const Maker& maker);
   Result<> link(NodeId id, NodeId folder, std::string_view name);
   Result<> unlink(NodeId folder, std::string_view name);
   Result<> remove_folder(NodeId folder, std::string_view name);

@@ -32,7 +32,8 @@ inline constexpr std::uint16_t kGoing = 1u << 1;
 /// that.  Removing the local one leaves a mark of absence.
 inline constexpr std::uint16_t kDetached = 1u << 2;
 
-/// Table::unsettled is a table for each of these flags: kVolatile, kOpenForWrite, kUnsure, kInDoubt.
+/// Table::unsettled is a table for each of these flags: kVolatile, kOpenForWrite, kUnsure,
+/// kInDoubt.
 inline constexpr std::uint64_t kUnsettledTable = 0;
 inline constexpr std::uint64_t kOpenForWriteTable = 1;
 inline constexpr std::uint64_t kUnsureTable = 2;
@@ -227,7 +228,8 @@ void leave_name(Edit& edit, NodeId folder, const std::string& name);
 void forget_refusals(Edit& edit, NodeId id);
 /// A node now stands at a name: what does the server's side mean for it?
 void arrived_at(Edit& edit, NodeId folder, const std::string& name);
-/// A name of the server's that was to go there does not: it is shown again, or meets what took its place here.
+/// A name of the server's that was to go there does not: it is shown again, or meets what took its
+/// place here.
 void stays(Edit& edit, const store::Name& name, NodeId id);
 /// The node becomes the next version of what the other one is on the server.
 void take_identity(Edit& edit, NodeId to, NodeId from);
@@ -278,7 +280,8 @@ bool undo_moves_between(Edit& edit, NodeId folder, NodeId id);
 void sync_names(Edit& edit, NodeId id);
 /// A file whose content is to be here and to stay here.
 void keep_here(Edit& edit, NodeId id);
-/// Something in the folder is the server's no more: should the folder become local, too, it hides that.
+/// Something in the folder is the server's no more: should the folder become local, too, it hides
+/// that.
 void note_detached(Edit& edit, NodeId folder);
 /// A hidden record of what the server keeps under the names of a node that becomes local.
 NodeId hide_servers(Edit& edit, NodeId id, const store::Node& node);
@@ -299,6 +302,8 @@ store::Node folder_for_change(Edit& edit, NodeId folder);
 
 NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::uint32_t mode,
             const Maker& maker, std::string_view target);
+/// A file that may get a name by link(), and goes when nobody has it any more.
+NodeId make_nameless(Edit& edit, NodeId folder, std::uint32_t mode, const Maker& maker);
 void link(Edit& edit, NodeId id, NodeId folder, const std::string& name);
 void unlink(Edit& edit, NodeId folder, const std::string& name);
 void remove_folder(Edit& edit, NodeId folder, const std::string& name);

@@ -92,18 +92,46 @@ NodeId make(Edit& edit, NodeId folder, const std::string& name, Kind kind, std::
   return id;
 }
 
+NodeId make_nameless(Edit& edit, NodeId folder, std::uint32_t mode, const Maker& maker) {
+  const auto parent = folder_for_change(edit, folder);
+  auto fresh = fresh_node(edit, Kind::file, mode, maker, Status::untracked);
+  inherit_group(parent, fresh);
+  const auto id = edit.create(fresh);
+  // Until whoever asked for it has it.
+  edit.send_to_limbo(id);
+  return id;
+}
+
+namespace {
+
+/// From here on it is as if it were made at this name.
+void give_status(Edit& edit, NodeId id, Status above) {
+  edit.change(id, [&](Node& n) {
+    n.status = status_in(above, n.kind);
+    if (!is_synced(n.status)) return;
+    n.set(store::kContentDirty);
+    n.set(store::kAttributesDirty);
+    ++n.content_local;
+    ++n.attributes_local;
+  });
+}
+
+}  // namespace
+
 void link(Edit& edit, NodeId id, NodeId folder, const std::string& name) {
   check_name(name);
   const auto above = folder_for_change(edit, folder);
   const auto node = edit.node(id);
   if (node.is_folder()) refuse(EPERM, "a further name for a folder");
-  if (node.links == 0) refuse(ENOENT);
+  const bool nameless = node.kind == Kind::file && node.status == Status::untracked;
+  if (node.links == 0 && !nameless) refuse(ENOENT);
   const auto cell = edit.name(folder, name);
   if (cell && cell->local) refuse(EEXIST);
   if (is_synced(node.status) && above.status == Status::local) {
     refuse(EXDEV, "a name in a local folder for what is not local");
   }
   wake_folder(edit, folder);
+  if (nameless) give_status(edit, id, edit.node(folder).status);
   edit.bind(folder, name, Side::local, id);
   edit.change(id, [&](Node& n) { n.ctime = edit.wall(); });
   edit.changed(id);

@@ -57,6 +57,20 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                                          request->reply<Client::Created>(send)));
 }
 
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* fi) noexcept {
+  const fuse_ctx* who = fuse_req_ctx(req);
+  const Maker maker{.uid = who->uid, .gid = who->gid, .umask = who->umask};
+  auto request = Request::begin(req);
+  auto send = [asked = *fi](fuse_req_t r, const Result<Client::Created>& created) {
+    reply_created(r, created, asked);
+  };
+  client_of(req).create_nameless(NodeId(parent), mode & 07777u, fi->flags, maker,
+                                 request->reply<Client::Created>(send));
+  request->started(0);
+}
+#endif
+
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept {
   if ((fi->flags & O_TRUNC) != 0) drop_set_id(req, NodeId(ino));
   auto request = Request::begin(req);

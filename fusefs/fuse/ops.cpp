@@ -79,6 +79,9 @@ const fuse_lowlevel_ops& kernel_ops() {
     o.symlink = op_symlink;
     o.rename = op_rename;
     o.link = op_link;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+    o.tmpfile = op_tmpfile;
+#endif
     o.open = op_open;
     o.create = op_create;
     o.read = op_read;

@@ -2,8 +2,8 @@
 // the core, and leaves the answer to reply.h.  None keeps anything, none waits; any number run at
 // the same time. Not answered here on purpose, so that libfuse says ENOSYS once and the kernel does
 // without: access (default_permissions is always on), locks and flock (the kernel's own, for this
-// machine), poll, ioctl, tmpfile (an O_TMPFILE open is refused with EOPNOTSUPP), copy_file_range
-// (the kernel copies).
+// machine), poll, ioctl, copy_file_range (the kernel copies); with libfuse before 3.17 tmpfile (an
+// O_TMPFILE open is refused with EOPNOTSUPP).
 #pragma once
 
 #include "base/ids.h"
@@ -32,6 +32,9 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t n
 // content.cpp
 void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* fi) noexcept;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, fuse_file_info* fi) noexcept;
+#endif
 void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) noexcept;
 void op_read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
              fuse_file_info* fi) noexcept;

@@ -156,6 +156,11 @@ Ticket Client::create(NodeId folder, std::string_view name, std::uint32_t mode, 
   note("create {} {} {:o} flags {:o} {}", folder.value, name, mode, flags, text(maker));
   return give(reply, result(Created{fake_core().attributes, fake_core().open}));
 }
+void Client::create_nameless(NodeId folder, std::uint32_t mode, int flags, Maker maker,
+                             Reply<Created> reply) {
+  note("create_nameless {} {:o} flags {:o} {}", folder.value, mode, flags, text(maker));
+  give(reply, result(Created{fake_core().attributes, fake_core().open}));
+}
 Ticket Client::link(NodeId node, NodeId folder, std::string_view name, Reply<Attributes> reply) {
   note("link {} {} {}", node.value, folder.value, name);
   return give(reply, result(fake_core().attributes));

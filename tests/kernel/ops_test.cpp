@@ -507,7 +507,7 @@ TEST_F(Ops, an_errno_of_the_core_is_the_errno_of_the_kernel) {
 
 TEST_F(Ops, unknown_requests_are_enosys) {
   for (const std::uint32_t opcode : std::initializer_list<std::uint32_t>{
-           FUSE_ACCESS, FUSE_IOCTL, FUSE_POLL, FUSE_COPY_FILE_RANGE, FUSE_TMPFILE, FUSE_GETLK,
+           FUSE_ACCESS, FUSE_IOCTL, FUSE_POLL, FUSE_COPY_FILE_RANGE, FUSE_GETLK,
            FUSE_SETLK, FUSE_SETLKW, FUSE_BMAP, 4000, 77}) {
     EXPECT_EQ(kernel.ask(opcode, kNode, Bytes(200)).error, ENOSYS) << opcode;
   }

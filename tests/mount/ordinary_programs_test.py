@@ -176,6 +176,19 @@ class Ordinary(harness.MountCase):
             file.write(b"nameless")
             self.assertEqual(b"nameless", os.pread(handle, 100, 0))
             self.assertEqual([], os.listdir(self.at.path))
+            os.mkdir(self.at / "folder")
+            # With a folder given it is linkat(2), which follows.
+            folder = os.open(self.at / "folder", os.O_PATH)
+            os.link(f"/proc/self/fd/{handle}", self.at / "folder/named", src_dir_fd=folder, follow_symlinks=True)
+            os.close(folder)
+            file.write(b" no more")
+        self.assertEqual(b"nameless no more", (self.at / "folder/named").read_bytes())
+        self.assertEqual("sync", harness.status(self.at / "folder/named"))
+        self.arrived()
+        with os.fdopen(os.open(self.at.path, os.O_TMPFILE | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(b"gone")
+        self.at.remount()
+        self.assertEqual(["folder"], os.listdir(self.at.path))
 
     def test_the_longest_names(self):
         for name in ("x" * 255, "ü" * 127):
