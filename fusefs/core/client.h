@@ -43,9 +43,9 @@ struct ClientOptions {
   bool read_only = false;
   bool list_xattrs = false;
   bool server_owners = false;  // -o allow_other: numeric owners are the server's
-  /// Files of this size on are handed to the kernel for writing (FUSE passthrough), and larger ones for
-  /// reading; where ClientSeams has `files`.
-  std::uint64_t passthrough_from = 64u << 10;
+  /// Files of this size on are handed to the kernel (FUSE passthrough), where ClientSeams has `files`.  Handing
+  /// one out costs two calls of the kernel and, for writing, a sync of the store.
+  std::uint64_t passthrough_from = 1u << 20;
   std::size_t open_files_max = 4096;  // content files open at once, but for those that are being written
   std::uint32_t uid = 0;       // owner of everything otherwise
   std::uint32_t gid = 0;
@@ -54,6 +54,8 @@ struct ClientOptions {
   proto::Limits limits;
   /// Smaller contents travel whole: asking what the other side has of them costs a round trip.
   std::uint64_t delta_least = 512 * 1024;
+  /// Of smaller contents that are wholly here not only what changed is pushed, but all.
+  std::uint64_t parts_least = 64 * 1024;
 };
 
 /// To the kernel's caches.  Every call only queues; one thread that holds no lock sends.  In tests: a list.
@@ -79,6 +81,8 @@ struct ClientSeams {
   std::function<void()> wake;
   /// None: everything is read and written through the client.
   KernelFiles* files = nullptr;
+  /// For what takes as long as the disk likes.  None: it is done where it comes up.
+  Executor* executor = nullptr;
 };
 
 struct Attributes {

@@ -55,7 +55,7 @@ Result<OpenFile> Client::Impl::open_node(Lock& lock, NodeId id, int flags) {
   Result<> done;
   if (content->whole && node->status == Status::remote) done = tree->set_here(id, {}, true, true);
   if (done && content->whole && content->size != 0) done = contents.open_file(lock, content);
-  contents.decide_io(lock, content, writes);
+  contents.decide_io(lock, content);
   if (done && writes && content->io == IoMode::passthrough) {
     done = contents.hand_out(lock, content);
     if (OpenHandle* now = handles.find(handle); done && now != nullptr) now->handed_out = true;

@@ -90,6 +90,7 @@ void Contents::detach(const ContentPtr& content) {
   content->detached = true;
   content->stale = true;
   ++content->generation;
+  core_.changed_ranges.forget(content->number);
   const auto it = table_.find(content->node);
   if (it != table_.end() && it->second == content) table_.erase(it);
   fail_readers(content, fail_errno(ESTALE, "the file has another content now"));
@@ -202,8 +203,7 @@ void Contents::close_some() {
   for (const auto& [node, content] : table_) {
     if (!content->file) continue;
     ++opened_;
-    const bool busy = content->file.use_count() > 1 || content->opening ||
-                      content->used == uses_ ||
+    const bool busy = content->file.use_count() > 1 || content->opening || content->used == uses_ ||
                       !content->writing.empty() || !content->landing.empty();
     if (!busy) idle.push_back(content);
   }
@@ -225,6 +225,7 @@ Result<> Contents::lost(const ContentPtr& content) {
   if (!anew) return pass(anew.error());
   if (!*anew) return fail_errno(EIO, "the content file is lost");
   ++content->generation;
+  core_.changed_ranges.forget(content->number);
   content->number = 0;
   content->whole = content->size == 0;
   content->sparse = content->is_volatile = false;
@@ -269,6 +270,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
                                     ByteView bytes, bool append) {
   if (bytes.empty()) return std::size_t{0};
   if (auto room = room_for(bytes.size()); !room) return pass(room.error());
+  if (auto done = wait_for_fewer_parts(lock, content); !done) return pass(done.error());
   if (auto done = open_file(lock, content); !done) return pass(done.error());
   const std::shared_ptr<File> file = content->file;
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
@@ -289,6 +291,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
   core_.moved.notify_all();
   // What failed may have changed bytes all the same: where some were here, the content is dirty.
   const std::uint64_t new_size = done ? std::max(content->size, range.end) : content->size;
+  if (!done) note_changed(content, range);
   if (done && range.begin > content->size) note_sparse(content);
   auto recorded = written(content, done ? range : Range{}, new_size);
   if (!done) return pass(as_errno(done.error()));
@@ -310,6 +313,7 @@ Result<> Contents::record_written(const ContentPtr& content, Range range, std::u
     range.end = std::max(range.end, new_size);
   }
   content->size = new_size;
+  note_changed(content, range);
   if (!content->whole && !range.empty()) {
     content->extents.recent.add(range);
     content->here.add(range);
@@ -326,20 +330,6 @@ Result<> Contents::record_written(const ContentPtr& content, Range range, std::u
   answer_readers(content);
   restamp(content);
   return core_.tree->content_written(content->node, content->size);
-}
-
-Result<> Contents::record_here(const ContentPtr& content) {
-  RangeSet recorded = content->extents.here();
-  content->is_volatile = !content->extents.recent.empty();
-  if (recorded.contains(content->all())) {
-    content->whole = true;
-    content->want_now.clear();
-    content->want_ahead.clear();
-    content->want_all = false;
-    return core_.tree->set_here(content->node, {}, true, content->extents.recent.empty());
-  }
-  return core_.tree->set_here(content->node, store::pack(content->extents), false,
-                              content->extents.recent.empty());
 }
 
 Result<> Contents::record_again(const ContentPtr& content) {

@@ -55,7 +55,7 @@ class Contents {
 
   // ---- passthrough
   /// At each open, when its file has been opened where it is to be written: the first one decides.
-  void decide_io(Lock& lock, const ContentPtr& content, bool writes);
+  void decide_io(Lock& lock, const ContentPtr& content);
   /// A writer gets the file itself; from now on it may change without us, and the store knows that.
   Result<> hand_out(Lock& lock, const ContentPtr& content);
   /// A handle is closed.
@@ -103,6 +103,10 @@ class Contents {
   Result<> record_here(const ContentPtr& content);
   /// A change of the file of which the record failed, in part or as a whole.
   Result<> record_again(const ContentPtr& content);
+  void note_changed(const ContentPtr& content, Range range);
+  store::Extents recordable(const OpenContent& content) const;
+  void close_gaps(const ContentPtr& content);
+  Result<> wait_for_fewer_parts(Lock& lock, const ContentPtr& content);
   void mark_unsettled(const ContentPtr& content);
   Result<> write_again(Lock& lock, const ContentPtr& content);
   void note_sync(const ContentPtr& content, bool failed);
@@ -114,7 +118,7 @@ class Contents {
                  const std::function<Result<>(File&, Range)>& write);
   Result<> reserve(Lock& lock, const ContentPtr& content, Range range);
   std::string path_of(const ContentPtr& content) const;
-  bool may_hand_out(const ContentPtr& content, bool writes) const;
+  bool may_hand_out(const ContentPtr& content) const;
   void begin_watch(const ContentPtr& content);
   void look_again_in(const ContentPtr& content, Duration time);
   bool still_written(const ContentPtr& content);

@@ -22,8 +22,6 @@ namespace {
 constexpr Duration kLookEvery = std::chrono::seconds(1);
 /// The kernel lets go of a file a little after its release was told.
 constexpr Duration kFirstLook = std::chrono::milliseconds(100);
-/// Who only reads needs a larger file for handing it out to be worth while.
-constexpr std::uint64_t kReaderFactor = 8;
 
 void warn(const Result<>& done) {
   if (!done) log_warn("a change of a content is not recorded: {}", done.error().message());
@@ -35,21 +33,20 @@ std::string Contents::path_of(const ContentPtr& content) const {
   return core_.content_files.path(content->number);
 }
 
-bool Contents::may_hand_out(const ContentPtr& content, bool writes) const {
+bool Contents::may_hand_out(const ContentPtr& content) const {
   const auto node = core_.tree->node(content->node);
   if (core_.seams.files == nullptr || !node || content->detached) return false;
   if (!content->whole || content->number == 0) return false;
   // Writing by itself the kernel does not take these bits away.
   if ((node->mode & (S_ISUID | S_ISGID)) != 0) return false;
-  const std::uint64_t counts = writes ? content->size : content->size / kReaderFactor;
-  return counts >= core_.options.passthrough_from || content->watched;
+  return content->size >= core_.options.passthrough_from || content->watched;
 }
 
-void Contents::decide_io(Lock& lock, const ContentPtr& content, bool writes) {
+void Contents::decide_io(Lock& lock, const ContentPtr& content) {
   core_.moved.wait(lock, [&] { return !content->deciding; });
   if (content->io != IoMode::undecided) return;
   content->io = IoMode::through_us;
-  if (!may_hand_out(content, writes)) return;
+  if (!may_hand_out(content)) return;
   const std::string path = path_of(content);
   content->deciding = true;
   int number = 0;
@@ -80,6 +77,7 @@ Result<> Contents::hand_out(Lock& lock, const ContentPtr& content) {
 void Contents::begin_watch(const ContentPtr& content) {
   content->watched = true;
   content->pushed_in_doubt = false;
+  core_.changed_ranges.forget(content->number);
   restamp(content);
   watched_.push_back(content);
   core_.inodes.opened(content->node, true);
@@ -118,6 +116,7 @@ void Contents::look_at_file(const ContentPtr& content) {
   content->stamp = *now;
   content->size = now->size;
   ++content->writes;
+  core_.changed_ranges.forget(content->number);
   if (now->sparse) note_sparse(content);
   auto done = core_.tree->content_written(content->node, now->size, now->mtime);
   if (done && !content->is_volatile && now->size != 0) {

@@ -272,6 +272,7 @@ Result<> Contents::zero_out(Lock& lock, const ContentPtr& content, Range range) 
   content->writing.erase(std::find(content->writing.begin(), content->writing.end(), range));
   core_.moved.notify_all();
   if (done) note_sparse(content);
+  if (!done) note_changed(content, range);
   auto recorded = written(content, done ? range : Range{}, content->size);
   if (!done) return pass(as_errno(done.error()));
   return recorded;

@@ -91,6 +91,16 @@ void Core::release_held_notices() {
   }
 }
 
+void Core::run_slowly(Lock& lock, std::function<void(Lock&)> work) {
+  const auto job = [this, work = std::move(work)] {
+    Section section(*this);
+    work(section.lock());
+  };
+  if (seams.executor != nullptr) return seams.executor->run(job, [] {});
+  const Unlocked open(lock);
+  job();
+}
+
 void Core::release_node(NodeId node) {
   contents.tidy(node);
   if (inodes.in_use(node)) return;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "fusefs/core/changed_ranges.h"
 #include "fusefs/core/client.h"
 #include "fusefs/core/comparing.h"
 #include "fusefs/core/contents.h"
@@ -59,6 +60,8 @@ struct Core {
   void take_tree_effects();
   /// What the kernel was not to be told while it waited for us.
   void release_held_notices();
+  /// Does it away from this thread where the seams allow; in any case with the lock free until then.
+  void run_slowly(Lock& lock, std::function<void(Lock&)> work);
   /// Nobody holds the node any more: orphans go.
   void release_node(NodeId node);
 
@@ -86,6 +89,7 @@ struct Core {
   Inodes inodes;
   Handles handles;
   Garbage garbage;
+  ChangedRanges changed_ranges;
   Contents contents;
   Link link;
   Watching watching;

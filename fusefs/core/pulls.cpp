@@ -335,8 +335,25 @@ void Pulls::failed(const SessionPtr& session, proto::Errc code, const std::strin
       core_.now() + std::min(kRetryMost, kRetryFirst * (1 << std::min(content->failures, 6)));
 }
 
+/// A push of changed ranges lands while the rest is pulled: with its receipt the rest is of that
+/// version.
+bool Pulls::moved_by_us(const SessionPtr& session) {
+  const ContentPtr content = session->content;
+  const auto node = core_.tree->node(content->node);
+  if (!node || !node->entry || content->stale) return false;
+  const bool known = node->content_base && node->content_base != session->version;
+  if (!known && !core_.pushes.pushing(content->node)) return false;
+  for (const auto& reader : content->readers) {
+    if (core_.waits.waiting(reader.ticket)) want_now(content, reader.range);
+  }
+  if (!known) content->retry_at = core_.now() + kRetryFirst;
+  core_.effects.wake = true;
+  return true;
+}
+
 void Pulls::version_is_gone(const SessionPtr& session) {
   const ContentPtr content = session->content;
+  if (moved_by_us(session)) return;
   // A fresh word, and the tree gives the entry its newer version; who has the old one open cannot
   // go on.
   core_.stats.want(content->node);

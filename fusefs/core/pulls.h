@@ -74,6 +74,7 @@ class Pulls {
   void check(const SessionPtr& session, const proto::FileSyncCheckHash& check);
   void not_kept(const SessionPtr& session, const Error& why);
   void failed(const SessionPtr& session, proto::Errc code, const std::string& sentence);
+  bool moved_by_us(const SessionPtr& session);
   void version_is_gone(const SessionPtr& session);
   void end(const SessionPtr& session, bool cancel);
   void forget(const ContentPtr& content);

@@ -75,29 +75,44 @@ OpId Pushes::answered() const {
 void Pushes::send_recorded(Lock& lock) {
   const auto all = operations_;
   for (const auto& [id, operation] : all) {
-    if (operation->phase != Operation::Phase::recorded) continue;
+    if (operation->phase != Operation::Phase::recorded || operation->freezing) continue;
     if (!core_.link.can_send()) return;
-    const bool frozen = freeze(lock, operation);
+    if (!operation->froze && is_written_beside(operation)) freeze(lock, operation);
     // The lock was free: it may be over, or the connection.
     const auto it = operations_.find(id);
     const bool same = it != operations_.end() && it->second == operation &&
                       operation->phase == Operation::Phase::recorded;
-    if (!same || !core_.link.can_send()) continue;
-    if (!frozen || !send_begin(lock, operation)) put_off(operation);
+    if (!same || operation->freezing || !core_.link.can_send()) continue;
+    if (operation->moved || !send_begin(lock, operation)) put_off(operation);
   }
 }
 
-/// What others may write without us is pushed as it was at one moment.  False: it was written just
-/// then, and is put off.
-bool Pushes::freeze(Lock& lock, const OperationPtr& operation) {
+/// Others may write the content without us: it is pushed as it was at one moment.
+bool Pushes::is_written_beside(const OperationPtr& operation) {
   operation->frozen.reset();
-  if (operation->step.kind != StepKind::push || operation->probe) return true;
+  if (operation->step.kind != StepKind::push || operation->probe) return false;
   const auto found = core_.contents.get(operation->step.node);
-  if (!found || !(*found)->watched || !(*found)->whole) return true;
-  const ContentPtr content = *found;
-  core_.contents.look_at_file(content);
-  core_.contents.end_watch_if_free(content);
-  if (!content->watched) return true;
+  if (!found || !(*found)->watched || !(*found)->whole) return false;
+  core_.contents.look_at_file(*found);
+  core_.contents.end_watch_if_free(*found);
+  return (*found)->watched;
+}
+
+/// Syncing and copying take as long as the disk likes, and the link's thread has others to serve.
+void Pushes::freeze(Lock& lock, const OperationPtr& operation) {
+  const auto found = core_.contents.get(operation->step.node);
+  if (!found) return;
+  operation->freezing = true;
+  core_.run_slowly(lock, [this, operation, content = *found](Lock& held) {
+    operation->moved = !take_frozen(held, operation, content);
+    operation->freezing = false;
+    operation->froze = true;
+    core_.effects.wake = true;
+  });
+}
+
+/// False: it was written just then, or cannot be synced.
+bool Pushes::take_frozen(Lock& lock, const OperationPtr& operation, const ContentPtr& content) {
   const std::uint64_t flushes = content->flushes;
   // What is pushed is here after a power cut, too, or what is left then would be taken for a
   // change.
@@ -119,6 +134,7 @@ bool Pushes::freeze(Lock& lock, const OperationPtr& operation) {
 
 bool Pushes::send_begin(Lock& lock, const OperationPtr& operation) {
   const Step& step = operation->step;
+  if (parts_are_outdated(operation)) operation->probe = true;
   if (!operation->mutate && !operation->probe) return send_content(lock, operation);
   operation->phase = Operation::Phase::sent;
   operation->session = core_.link.open_session(
@@ -142,9 +158,11 @@ bool Pushes::send_begin(Lock& lock, const OperationPtr& operation) {
 bool Pushes::send_content(Lock& lock, const OperationPtr& operation) {
   const Step& step = operation->step;
   auto content = core_.contents.get(step.node);
-  if (!content || !(*content)->whole) return false;
+  if (!content) return false;
   operation->content = std::move(*content);
   const ContentPtr held = operation->content;
+  if (const auto sent = send_parts(lock, operation, held)) return *sent;
+  if (!held->whole) return false;
   if (held->size >= kHoleLeast && !operation->frozen) {
     // Only an open file tells where its holes are.
     if (auto done = core_.contents.open_file(lock, held); !done) return false;
@@ -189,6 +207,7 @@ void Pushes::begin_session(const OperationPtr& operation, const std::vector<Rang
   operation->size = operation->content_size();
   operation->flushes = operation->content->flushes;
   operation->hash.emplace(operation->size, ranges);
+  core_.changed_ranges.push_begins(operation->content->number);
 }
 
 void Pushes::stream(Lock& lock) {
@@ -217,8 +236,7 @@ void Pushes::stream(Lock& lock) {
 
 /// Goes on in the whole content's hash over a hole, for one turn; true when it is passed.
 bool Pushes::hash_hole(Lock& lock, const OperationPtr& operation, std::uint64_t end) {
-  const bool known = operation->hash->whole() || operation->whole_known;
-  if (known || operation->whole_at == end) return true;
+  if (operation->knows_whole() || operation->whole_at == end) return true;
   const std::uint64_t step = std::min(end - operation->whole_at, kHoleTurn);
   const std::uint32_t session = operation->session;
   Xxh3Stream whole = std::move(operation->whole);
@@ -258,7 +276,7 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (!operation->frozen) {
       if (!core_.contents.open_file(lock, content)) return put_off(operation), false;
       if (!current()) return false;
-      if (!content->whole) return put_off(operation), false;
+      if (!content->is_here({offset, offset + left})) return put_off(operation), false;
     }
     Result<std::size_t> got = std::size_t{0};
     {
@@ -272,7 +290,7 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     if (!got || *got == 0 || !still_same(operation)) return put_off(operation), false;
     const ByteView bytes = std::span(buffer).first(*got);
     operation->hash->update(offset, bytes);
-    if (!operation->hash->whole() && !operation->whole_known) operation->whole.update(bytes);
+    if (!operation->knows_whole()) operation->whole.update(bytes);
     operation->whole_at = offset + *got;
     operation->passed += *got;
     sent += *got;
@@ -286,7 +304,7 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
     return current();
   if (operation->early) {
     StepReceipt known = *operation->early;
-    known.content_is_ours = known.hash == operation->whole_hash();
+    known.content_is_ours = operation->is_ours(known);
     receipt(operation, known);
     return false;
   }
@@ -298,7 +316,7 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
 
 bool Pushes::still_same(const OperationPtr& operation) const {
   const OpenContent& content = *operation->content;
-  if (content.detached || !content.whole) return false;
+  if (content.detached || (!content.whole && !operation->parts)) return false;
   if (operation->frozen) return true;
   if (!content.writing.empty()) return false;
   if (content.writes == operation->writes) return true;
@@ -340,7 +358,7 @@ void Pushes::content_answered(const OperationPtr& operation, StepReceipt known) 
     core_.effects.wake = true;
     return;
   }
-  known.content_is_ours = known.hash == operation->whole_hash();
+  known.content_is_ours = operation->is_ours(known);
   receipt(operation, known);
 }
 
@@ -371,13 +389,27 @@ void Pushes::receipt(const OperationPtr& operation, const StepReceipt& receipt) 
   const Result<> done = core_.tree->step_done(operation->step, receipt);
   retries_.erase(operation->step.node);
   const bool certain = operation->frozen && operation->frozen->consistent;
-  if (content && done && operation->content) core_.contents.pushed(operation->content, !certain);
+  if (content && done && operation->content) {
+    core_.contents.pushed(operation->content, !certain);
+    note_pushed(operation, receipt);
+  }
   if (content && done) {
     // The session stays open until its receipt is on disk and may be acknowledged.
     finishes_.push_back(session);
     operation->session = 0;
   }
   ended(operation, done);
+}
+
+/// What has changed since then is what the next push has to bring.
+void Pushes::note_pushed(const OperationPtr& operation, const StepReceipt& receipt) {
+  const std::uint64_t number = operation->content->number;
+  const auto node = core_.tree->node(operation->step.node);
+  const bool goes_on = receipt.content_is_ours && node && node->content == number &&
+                       node->has(store::kContentDirty) &&
+                       node->content_base == receipt.content_version;
+  if (!goes_on) return core_.changed_ranges.forget(number);
+  core_.changed_ranges.pushed(number, node->entry, node->content_base);
 }
 
 void Pushes::ended(const OperationPtr& operation, const Result<>& recorded) {
@@ -406,8 +438,9 @@ void Pushes::refused(const OperationPtr& operation, proto::Errc code, const std:
   const std::string why = sentence.empty() ? std::string(proto::sentence(code)) : sentence;
   const Step& step = operation->step;
   // What a delta is refused for may be no contradiction: its source moved on, or was not what it
-  // was taken for.
-  if (operation->whole_known && code != proto::Errc::busy) {
+  // was taken for.  And only of a whole content the server says whether it has the same.
+  const bool in_parts = operation->parts && operation->content && operation->content->whole;
+  if ((operation->whole_known || in_parts) && code != proto::Errc::busy) {
     log_info("a delta is refused, the whole is sent: {}", why);
     retries_[step.node].whole = true;
     forget(operation);

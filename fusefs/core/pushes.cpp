@@ -55,7 +55,10 @@ void Pushes::ready() {
 
 void Pushes::lost() {
   for (const auto& [id, operation] : operations_) {
-    if (operation->phase == Operation::Phase::sent) operation->phase = Operation::Phase::recorded;
+    if (operation->phase == Operation::Phase::sent) {
+      operation->phase = Operation::Phase::recorded;
+      operation->repeated = true;
+    }
     operation->session = 0;
     operation->hash.reset();
     operation->passed = operation->whole_at = 0;
@@ -64,7 +67,7 @@ void Pushes::lost() {
     operation->match.reset();
     operation->whole_known.reset();
     operation->delta_done = false;
-    operation->may_send = operation->hash_sent = false;
+    operation->may_send = operation->hash_sent = operation->froze = false;
   }
   // The receipts are kept; that the server may forget them is said by the next operation.
   finishes_.clear();
@@ -344,18 +347,8 @@ bool Pushes::begin_content(const OperationPtr& operation, bool repeats) {
     operation->probe = true;
     return true;
   }
-  if (!(*content)->whole) {
-    // A part of it was written: the rest is pulled, of the version that it derives from, and the
-    // whole is pushed.
-    const auto node = core_.tree->node(operation->step.node);
-    if ((*content)->stale || (node && node->content_server > node->content_base)) {
-      auto done = core_.tree->step_refused(operation->step, true, "the server has a newer version");
-      if (!done) log_warn("a conflict is not recorded: {}", done.error().message());
-      return false;
-    }
-    core_.pulls.want_all(*content);
-    return false;
-  }
+  if (!begin_parts(operation, *content)) return false;
+  operation->repeated = repeats;
   operation->content = std::move(*content);
   const auto queued = core_.tree->queued(operation->step.node);
   const Duration most = std::max<Duration>(kDeadlineLeast, core_.options.delay * kDelaysMost);

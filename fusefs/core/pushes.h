@@ -72,6 +72,11 @@ class Pushes {
   bool awaits(OpId operation) const { return unanswered_.count(operation) != 0; }
 
  private:
+  /// Of a content: what is sent, and what of the rest is holes.
+  struct Parts {
+    std::vector<Range> ranges;
+    std::vector<Range> holes;
+  };
   struct Operation {
     OpId id;
     Step step;
@@ -82,6 +87,9 @@ class Pushes {
     // A push.
     ContentPtr content;
     std::optional<Snapshot> frozen;  // of a file that others may write meanwhile
+    bool freezing = false;           // somebody is at it, without the lock
+    bool froze = false;              // it was tried since this was last to be sent
+    bool moved = false;              // it was written just then
     std::uint64_t size = 0;          // as announced
     std::shared_ptr<File> file() const { return frozen ? frozen->file : content->file; }
     std::uint64_t content_size() const { return frozen ? frozen->size : content->size; }
@@ -103,10 +111,13 @@ class Pushes {
     Version source_version;
     Patch patch;
     bool delta_done = false;                   // it is known how it is sent
+    std::optional<Parts> parts;                // what travels, where it is not the whole
+    bool repeated = false;                     // it was sent on an earlier connection
     std::optional<std::uint64_t> whole_known;  // the hash of all, from comparing
-    bool all_read() const {
-      return hash->complete() && (hash->whole() || whole_known || whole_at == size);
-    }
+    /// The hash of all is known without what is read for it, or not needed.
+    bool knows_whole() const { return parts || whole_known || hash->whole(); }
+    bool all_read() const { return hash->complete() && (knows_whole() || whole_at == size); }
+    bool is_ours(const StepReceipt& known) const { return parts || known.hash == whole_hash(); }
     std::uint64_t whole_hash() const {
       if (whole_known) return *whole_known;
       return hash->whole() ? hash->digest() : whole.digest();
@@ -146,7 +157,9 @@ class Pushes {
   // push_sessions.cpp: the talk with the server
   bool record(Lock& lock);
   void send_recorded(Lock& lock);
-  bool freeze(Lock& lock, const OperationPtr& operation);
+  bool is_written_beside(const OperationPtr& operation);
+  void freeze(Lock& lock, const OperationPtr& operation);
+  bool take_frozen(Lock& lock, const OperationPtr& operation, const ContentPtr& content);
   bool send_begin(Lock& lock, const OperationPtr& operation);
   bool send_content(Lock& lock, const OperationPtr& operation);
   proto::FileSyncInit init_of(const OperationPtr& operation) const;
@@ -159,12 +172,21 @@ class Pushes {
   void content_answered(const OperationPtr& operation, StepReceipt known);
   void init_answered(const OperationPtr& operation, const proto::FileSyncInitResponse& response);
   void receipt(const OperationPtr& operation, const StepReceipt& receipt);
+  void note_pushed(const OperationPtr& operation, const StepReceipt& receipt);
   void refused(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
   void contradicted(const OperationPtr& operation, proto::Errc code, const std::string& sentence);
   void plan_anew(const OperationPtr& operation);
   void ended(const OperationPtr& operation, const Result<>& recorded);
   void put_off(const OperationPtr& operation);
   OpId answered() const;
+
+  // push_parts.cpp
+  std::optional<RangeSet> changed_parts(const Step& step, const OpenContent& content) const;
+  bool begin_parts(const OperationPtr& operation, const ContentPtr& content);
+  bool parts_are_outdated(const OperationPtr& operation) const;
+  std::optional<bool> send_parts(Lock& lock, const OperationPtr& operation,
+                                 const ContentPtr& content);
+  static Parts split(const RangeSet& changed, const std::shared_ptr<File>& file);
 
   // push_delta.cpp
   bool has_delta(const OperationPtr& operation) const;

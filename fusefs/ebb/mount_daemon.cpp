@@ -97,8 +97,8 @@ Outcome<> MountDaemon::start() {
 }
 
 Outcome<> MountDaemon::open_source() {
-  auto link = fusefs::open_source(io_, plan_.source, plan_.settings.insecure,
-                                  plan_.settings.read_only);
+  auto link =
+      fusefs::open_source(io_, plan_.source, plan_.settings.insecure, plan_.settings.read_only);
   if (!link) return tl::unexpected(link.error());
   dialer_ = std::move(link->dialer);
   enrolment_ = std::move(link->enrolment);
@@ -169,12 +169,14 @@ Outcome<> MountDaemon::open_client() {
   options.gid = ::getgid();
   options.host_name = host_name();
   options.subtree = subtree_of(plan_.source);
+  slow_work_.emplace(io_);
   const ClientSeams seams{.clock = system_clock(),
                           .io = system_file_io(),
                           .random = system_random(),
                           .kernel = notifier_,
                           .wake = [this] { waker_.wake(); },
-                          .files = &files_};
+                          .files = &files_,
+                          .executor = &*slow_work_};
   Result<std::unique_ptr<Client>> client = fail_errno(EBUSY);
   // A mount that has just ended may be pushing its last changes still.
   wait_until(kEndTimeout + std::chrono::seconds(1), [&] {
@@ -260,6 +262,7 @@ void MountDaemon::end() {
   work_.reset();
   io_.stop();
   if (link_thread_.joinable()) link_thread_.join();
+  slow_work_.reset();
   control_.reset();
   driver_.reset();
   client_.reset();   // answers what still waits,

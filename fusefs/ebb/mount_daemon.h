@@ -18,6 +18,7 @@
 #include "fusefs/ebb/enrolment.h"
 #include "fusefs/ebb/options.h"
 #include "fusefs/ebb/registry.h"
+#include "fusefs/ebb/slow_work.h"
 #include "fusefs/ebb/source.h"
 #include "fusefs/ebb/watchdog.h"
 #include "fusefs/fuse/passthrough_files.h"
@@ -33,7 +34,7 @@ struct MountPlan {
 };
 
 /// Threads: libfuse's workers call the client; one thread runs the io_context (link, control
-/// socket); the notifier has its own; the one that made this object starts, waits for the end and
+/// socket); the notifier and SlowWork have their own; the one that made this object starts, waits for the end and
 /// ends.  SIGTERM and SIGINT must be blocked in it before, so that all others inherit it.
 class MountDaemon {
  public:
@@ -75,6 +76,7 @@ class MountDaemon {
   KernelNotifier notifier_;
   PassthroughFiles files_;
   std::string state_folder_;
+  std::optional<SlowWork> slow_work_;
   std::unique_ptr<Client> client_;
   std::unique_ptr<Driver> driver_;
   std::unique_ptr<ControlServer> control_;

@@ -50,6 +50,19 @@ class PartialContent(harness.MountCase):
             self.assertEqual(expected[offset:offset + 300], self.read(offset, 300), offset)
         self.at.wait(limit_s=120)
         self.assertEqual(expected, (self.root / "film").read_bytes())
+        self.assertLess(progress(self.at / "film")[0], 4 * MIB, "nor is it fetched for being pushed")
+        self.assertEqual(expected, (self.at / "film").read_bytes())
+
+    def test_more_parts_than_a_record_takes(self):
+        expected = bytearray(self.film)
+        with open(self.at / "film", "r+b", buffering=0) as file:
+            for number in range(8500):
+                offset = number * 3900 + number % 50
+                os.pwrite(file.fileno(), b"%d" % number, offset)
+                expected[offset:offset + len(b"%d" % number)] = b"%d" % number
+        self.at.wait(limit_s=120)
+        self.assertEqual(bytes(expected), (self.root / "film").read_bytes())
+        self.assertEqual(bytes(expected), (self.at / "film").read_bytes())
 
     def test_what_is_here_survives_an_unmount_and_a_kill(self):
         self.at.unmount()

@@ -60,6 +60,7 @@ struct Machine {
   CountingKernel kernel;
   SeededRandom random;
   fusefs::KernelFiles* files = nullptr;
+  Executor* executor = nullptr;
   fusefs::ClientOptions options;
   std::unique_ptr<Client> client;
   std::optional<server::PeerId> peer;
@@ -89,6 +90,8 @@ class World {
       options.uid = options.gid = 1000;
       options.limits = limits_of(seed + i);
       options.delta_least = 1;
+      // With the even ones a whole content goes as a delta.
+      options.parts_least = (seed + i) % 2 == 0 ? UINT64_MAX : 1;
     }
     start_server();
   }
@@ -131,7 +134,8 @@ class World {
 
   bool start_client(std::size_t i = 0) {
     Machine& m = machine(i);
-    auto opened = Client::open({clock, m.io, m.random, m.kernel, [] {}, m.files}, m.options);
+    auto opened =
+        Client::open({clock, m.io, m.random, m.kernel, [] {}, m.files, m.executor}, m.options);
     if (!opened) {
       last_error = opened.error().message();
       return false;

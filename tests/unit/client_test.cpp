@@ -182,19 +182,118 @@ TEST_F(ClientTest, AnOverwriteIsTheNextVersion) {
   EXPECT_EQ(world.read(0, "docs/a").value_or("?"), "third");
 }
 
-TEST_F(ClientTest, APartlyReadFileThatIsWrittenIsPushedWhole) {
+/// The placeholder "big" of the first client, written in parts.
+struct PartsTest : ClientTest {
+  std::string expected = text(3 << 20);
+
+  void write_at(std::uint64_t offset, const std::string& part) {
+    const auto node = world.find(0, "big");
+    ASSERT_TRUE(node);
+    auto opened = world.ask<fusefs::OpenFile>(
+        [&](auto reply) { world.client().open(*node, O_RDWR, std::move(reply)); });
+    ASSERT_TRUE(opened);
+    ASSERT_TRUE(world.client().write(opened->handle, offset, as_bytes(part), false));
+    world.client().release(opened->handle);
+    if (expected.size() < offset + part.size()) expected.resize(offset + part.size());
+    expected.replace(offset, part.size(), part);
+  }
+  void cut(std::size_t size) {
+    const auto node = world.find(0, "big");
+    ASSERT_TRUE(node);
+    fusefs::AttributeChange change;
+    change.size = size;
+    ASSERT_TRUE(world.ask<fusefs::Attributes>([&](auto reply) {
+      world.client().set_attributes(*node, std::nullopt, change, std::move(reply));
+    }));
+    expected.resize(size);
+  }
+  void expect_pushed(std::uint64_t here) {
+    ASSERT_TRUE(world.run_until_quiet());
+    EXPECT_TRUE(world.depot.content("big") == expected);
+    EXPECT_EQ(world.attribute(0, "big", "progress"),
+              std::to_string(here) + "/" + std::to_string(expected.size()));
+    EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
+  }
+  void expect_same_everywhere() {
+    for (const std::size_t i : {0, 1}) {
+      EXPECT_TRUE(world.read(i, "big").value_or("unread") == expected) << i;
+    }
+  }
+};
+
+TEST_F(PartsTest, APlaceholderThatIsWrittenIsPushedWithoutBeingFetched) {
+  write_at(1 << 20, "XYZ");
+  EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
+  expect_pushed(3);
+  write_at(2 << 20, "further");
+  expect_pushed(10);
+  expect_same_everywhere();
+}
+
+TEST_F(PartsTest, APlaceholderThatIsCutAndExtendedIsPushedWithoutBeingFetched) {
+  cut(1 << 20);
+  expect_pushed(0);
+  cut((1 << 20) + 1000);
+  write_at((1 << 20) + 2000, "behind the end");
+  expect_pushed(2014);
+  expect_same_everywhere();
+}
+
+TEST_F(PartsTest, WhatWasWrittenBeforeACrashIsPushedAfterIt) {
+  write_at(1 << 20, "XYZ");
+  world.kill_client(0);
+  ASSERT_TRUE(world.start_client(0)) << world.last_error;
+  write_at(4096, "and more");
+  expect_pushed(11);
+  expect_same_everywhere();
+}
+
+TEST_F(PartsTest, AConnectionThatBreaksBeforeTheReceiptChangesNothing) {
+  for (int round = 0; round < 40; ++round) {
+    write_at(static_cast<std::uint64_t>(round) * 70'000, "round " + std::to_string(round));
+    world.cut_one_in = 4;
+    world.pass(std::chrono::seconds(6));
+    if (round % 2 == 0) write_at(static_cast<std::uint64_t>(round) * 70'000, "once more");
+    world.pass(std::chrono::seconds(6));
+    world.cut_one_in = 0;
+    ASSERT_TRUE(world.run_until_quiet());
+    ASSERT_TRUE(world.depot.content("big") == expected) << round;
+  }
+  expect_same_everywhere();
+}
+
+TEST_F(PartsTest, WhoReadsTheRestWhileThePushLandsGetsIt) {
   const auto node = world.find(0, "big");
   ASSERT_TRUE(node);
-  auto opened = world.ask<fusefs::OpenFile>(
-      [&](auto reply) { world.client().open(*node, O_RDWR, std::move(reply)); });
-  ASSERT_TRUE(opened);
-  ASSERT_TRUE(world.client().write(opened->handle, 1 << 20, as_bytes("XYZ"), false));
-  EXPECT_EQ(world.attribute(0, "big", "status"), "sync");
-  world.client().release(opened->handle);
+  for (std::uint64_t round = 0; round < 30; ++round) {
+    world.delay_max = std::chrono::milliseconds(round);
+    write_at(round * 1000, "x");
+    world.pass(std::chrono::seconds(5));
+    auto opened = world.ask<fusefs::OpenFile>(
+        [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+    ASSERT_TRUE(opened);
+    auto piece = world.ask<fusefs::Piece>([&](auto reply) {
+      world.client().read(opened->handle, (1 << 20) + round * 8192, 4096, std::move(reply));
+    });
+    EXPECT_TRUE(piece) << piece.error().message();
+    world.client().release(opened->handle);
+  }
   ASSERT_TRUE(world.run_until_quiet());
-  std::string expected = text(3 << 20);
-  expected.replace(1 << 20, 3, "XYZ");
+  expect_same_everywhere();
+}
+
+TEST_F(PartsTest, ManyPartsArePutTogether) {
+  for (std::uint64_t part = 0; part < 1500; ++part) {
+    write_at(part * 2000 + part % 7 * 100, "!");
+    if (part % 100 == 99) world.settle();
+    if (HasFatalFailure()) return;
+  }
+  const auto progress = world.attribute(0, "big", "progress");
+  EXPECT_GT(std::stoul(progress), 256u * 1000);
+  EXPECT_LT(std::stoul(progress), expected.size());
+  ASSERT_TRUE(world.run_until_quiet());
   EXPECT_TRUE(world.depot.content("big") == expected);
+  expect_same_everywhere();
 }
 
 TEST_F(ClientTest, RenamesAndDeletionsReachTheServer) {
@@ -430,9 +529,8 @@ struct PassthroughTest : ClientTest {
     for (std::size_t i = 0; i < 2; ++i) world.end_client(i);
   }
   fusefs::OpenFile open(int flags) {
-    auto opened = world.ask<fusefs::OpenFile>([&](auto reply) {
-      world.client().open(*world.find(0, "big"), flags, std::move(reply));
-    });
+    auto opened = world.ask<fusefs::OpenFile>(
+        [&](auto reply) { world.client().open(*world.find(0, "big"), flags, std::move(reply)); });
     EXPECT_TRUE(opened);
     return opened ? *opened : fusefs::OpenFile{};
   }
@@ -453,9 +551,8 @@ TEST_F(PassthroughTest, TheFirstOpeningDecidesUntilTheLastRelease) {
 
 TEST_F(PassthroughTest, WhoOpensASmallFileGoesThroughUs) {
   ASSERT_TRUE(world.read(0, "docs/a"));
-  auto opened = world.ask<fusefs::OpenFile>([&](auto reply) {
-    world.client().open(*world.find(0, "docs/a"), O_RDWR, std::move(reply));
-  });
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*world.find(0, "docs/a"), O_RDWR, std::move(reply)); });
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->backing, 0);
   world.client().release(opened->handle);
@@ -497,6 +594,24 @@ TEST_F(PassthroughTest, WhatWasStoredAndSyncedUnseenSurvivesAPowerCut) {
     EXPECT_EQ(on_server(word.size()), word);
     EXPECT_EQ(files.map(open(O_RDWR).backing), path);
   }
+}
+
+TEST_F(PassthroughTest, WhileTheDiskTakesItsTimeTheLinkServesOthers) {
+  QueueExecutor disk;
+  world.end_client(0);
+  world.machine().executor = &disk;
+  ASSERT_TRUE(world.start_client(0)) << world.last_error;
+  const auto path = files.map(open(O_RDWR).backing);
+  files.store(path, 0, "slow", false);
+  world.pass(std::chrono::seconds(5));
+  EXPECT_NE(on_server(4), "slow");
+  ASSERT_TRUE(world.write(0, "docs/b", "quick"));
+  world.pass(std::chrono::seconds(5));
+  EXPECT_EQ(world.depot.content("docs/b").value_or("?"), "quick");
+  ASSERT_TRUE(disk.run_one());
+  world.client().advance();
+  world.pass(std::chrono::seconds(5));
+  EXPECT_EQ(on_server(4), "slow");
 }
 
 TEST_F(PassthroughTest, AMappingThatOutlivesTheClientIsWatchedByTheNext) {

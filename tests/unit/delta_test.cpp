@@ -27,6 +27,7 @@ class DeltaTest : public ::testing::Test {
 
   void begin(std::uint64_t seed) {
     world = std::make_unique<Hands>(seed, 2);
+    for (std::size_t i = 0; i < 2; ++i) world->machine(i).options.parts_least = UINT64_MAX;
     for (std::size_t i = 0; i < 2; ++i) ASSERT_TRUE(world->start_client(i)) << world->last_error;
     ASSERT_TRUE(world->run_until_quiet());
     ASSERT_TRUE(world->write(0, "big", content));
@@ -85,6 +86,20 @@ TEST_F(DeltaTest, an_edit_in_the_middle_travels_alone) {
   changed(content);
   EXPECT_LT(up, 2 * kChunkMost);
   EXPECT_LT(down, 2 * kChunkMost);
+}
+
+TEST_F(DeltaTest, what_is_known_to_have_changed_travels_alone) {
+  begin(kAllCan);
+  world->end_client(0);
+  world->machine(0).options.parts_least = 1;
+  ASSERT_TRUE(world->start_client(0));
+  ASSERT_TRUE(world->run_until_quiet());
+  count();
+  write_at(kSize / 2, "another text");
+  write_at(100, "and one");
+  ASSERT_TRUE(world->append(0, "big", "and more", true));
+  changed(content + "and more");
+  EXPECT_LT(up, 2000u);
 }
 
 TEST_F(DeltaTest, an_append_travels_alone) {
