@@ -21,7 +21,7 @@ struct MountSettings {
   bool allow_other = false;
   bool list_xattrs = false;
   bool no_exec = false;
-  bool passthrough = false;
+  bool passthrough = true;
   std::uint64_t passthrough_from = ClientOptions{}.passthrough_from;
   std::string state;  // empty: the default folder
 };

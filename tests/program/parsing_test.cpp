@@ -20,7 +20,7 @@ TEST(MountOptions, say_what_they_say) {
   MountSettings settings;
   ASSERT_TRUE(parse_mount_options(
       "delay=0.5,root=syncless,hydrate=range,timeout=7,fsync=server,ro,insecure,"
-      "allow_other,list_xattrs,no_passthrough,passthrough=1m,default_permissions,cache=10G,state=/s",
+      "allow_other,list_xattrs,no_passthrough,passthrough=2m,default_permissions,cache=10G,state=/s",
       settings));
   EXPECT_EQ(settings.delay, std::chrono::milliseconds(500));
   EXPECT_EQ(settings.root, Status::syncless);
@@ -30,7 +30,14 @@ TEST(MountOptions, say_what_they_say) {
               settings.allow_other && settings.list_xattrs);
   EXPECT_EQ(settings.state, "/s");
   EXPECT_TRUE(settings.passthrough);
-  EXPECT_EQ(settings.passthrough_from, 1u << 20);
+  EXPECT_EQ(settings.passthrough_from, 2u << 20);
+}
+
+TEST(MountOptions, files_are_handed_to_the_kernel_unless_that_is_forbidden) {
+  MountSettings settings;
+  EXPECT_TRUE(settings.passthrough);
+  ASSERT_TRUE(parse_mount_options("no_passthrough", settings));
+  EXPECT_FALSE(settings.passthrough);
 }
 
 TEST(MountOptions, what_fstab_puts_in_between_means_nothing) {
