@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Random operations on files of a mount, checked at every step against a shadow in memory.
 
-    random_operations.py [OPERATIONS] [--seed N]      any number, for as long as one likes
-A short run is in random_operations_test.py.  Files begin as placeholders; they are written, cut, punched, mapped, given
-back, closed, and looked at again after an unmount and after a kill."""
+    random_operations.py [OPERATIONS] [--files WHAT] [--seed N] [--options LIST]     any number, for as long as one likes
+A short run is in random_operations_test.py.  Files are written, cut, punched, mapped, given back, closed, and looked at
+again after an unmount and after a kill.  WHAT they are when they come back: placeholder (the default), hydrated, or
+pulling: on their way, over a link on which they are for a while.  Told are operations, remounts, evictions, and the
+anonymous memory of the client soon after the beginning and at the end."""
 
 import argparse
 import ctypes
@@ -11,11 +13,16 @@ import errno
 import mmap
 import os
 import random
+import select
+import socket
 import sys
+import threading
 
 import harness
+from harness import until
 
 SIZE_MAX = 600_000
+SLOW_BYTES, SLOW_S = 16384, 0.002   # of the slow link: so much, then so long nothing
 FILES = 4
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 
@@ -140,16 +147,50 @@ ACTIONS = [(Shadowed.read, 30), (Shadowed.write, 25), (Shadowed.append, 5), (Sha
            (Shadowed.same_size, 4), (Shadowed.data_is_where_it_may_be, 3)]
 
 
+def slow_link(path, server):
+    """Stands between client and server, and lets only so much through.  In a process of its own: who faults on a mapped
+    page waits for what comes over it, and keeps all threads of a Python waiting."""
+    listener, never = socket.socket(socket.AF_UNIX), threading.Event()
+    listener.bind(path)
+    listener.listen()
+
+    def carry(client):
+        with client, socket.socket(socket.AF_UNIX) as far:
+            far.connect(server)
+            while True:
+                for end in select.select((client, far), (), ())[0]:
+                    data = end.recv(SLOW_BYTES)
+                    (far if end is client else client).sendall(data)
+                    if not data:
+                        return
+                    if len(data) == SLOW_BYTES:
+                        never.wait(SLOW_S)
+    while True:
+        threading.Thread(target=carry, args=(listener.accept()[0],), daemon=True).start()
+
+
+def memory_kib(mount):
+    with open(f"/proc/{mount.daemon.process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+
 class Run:
     """Operations on some files of one mount."""
 
-    def __init__(self, case, rand, option="passthrough=0"):
-        self.case, self.rand = case, rand
+    def __init__(self, case, rand, option="passthrough=0", what="placeholder"):
+        self.case, self.rand, self.what = case, rand, what
+        self.remounts = self.kills = self.evictions = 0
         self.root = case.folder("root")
         contents = [rand.randbytes(rand.randrange(SIZE_MAX)) for _ in range(FILES)]
         for number, content in enumerate(contents):
             (self.root / f"file{number}").write_bytes(content)
-        self.at = case.mount(case.server(self.root), options=[f"hydrate={rand.choice(('range', 'progressive'))}", option])
+        served = case.server(self.root)
+        if what == "pulling":
+            path = case.dir / "slow.sock"
+            case.daemon([sys.executable, __file__, "--slow-link", path, served.peer[1]], "slow-link")
+            until(path.exists, "the slow link is there")
+            served = f"unix:{path}"
+        self.at = case.mount(served, options=[f"hydrate={rand.choice(('range', 'progressive'))}", option])
         self.files = [Shadowed(self.at / f"file{number}", content, rand) for number, content in enumerate(contents)]
 
     def close(self):
@@ -159,6 +200,8 @@ class Run:
     def again(self, kill):
         """Off and on: after a kill, what no sync had asked for is there as well."""
         self.close()
+        self.remounts += 1
+        self.kills += kill
         if kill:
             self.at.kill9()
             self.at.start()
@@ -174,16 +217,29 @@ class Run:
         os.close(file.file)
         self.at.wait(file.path)
         if len(file.content) > 0:
+            self.evictions += 1
             harness.set_status(file.path, "remote")
+            if self.what == "hydrated":
+                harness.set_status(file.path, "sync")
+                until(lambda: harness.progress(file.path)[0] == len(file.content), f"{file.path.name} is here")
+            elif self.what == "pulling":
+                threading.Thread(target=harness.set_status, args=(file.path, "sync"), daemon=True).start()
         file.file = os.open(file.path, os.O_RDWR)
 
     def one(self):
         action = self.rand.choices([action for action, _ in ACTIONS], [weight for _, weight in ACTIONS])[0]
         action(self.rand.choice(self.files))
 
+    def tell(self, number):
+        print(f"{number} operations on {self.what} files, {self.remounts} remounts ({self.kills} after a kill), "
+              f"{self.evictions} evictions, RssAnon {memory_kib(self.at)} KiB", flush=True)
+
     def operations(self, count):
+        self.tell(0)
         for number in range(count):
             try:
+                if number % 10_000 == 9_999:
+                    self.tell(number + 1)
                 if number % 400 == 399:
                     self.again(kill=self.rand.random() < 0.5)
                 elif number % 60 == 59:
@@ -203,18 +259,23 @@ class Run:
 
 class Long(harness.MountCase):
     limit_s = 24 * 3600
-    count = 10_000
+    count, what, option = 10_000, "placeholder", "passthrough=0"
 
     def test_random_operations(self):
-        Run(self, random.Random(harness.seed())).operations(self.count)
+        Run(self, random.Random(harness.seed()), self.option, self.what).operations(self.count)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operations", nargs="?", type=int, default=Long.count)
+    parser.add_argument("--files", choices=("placeholder", "hydrated", "pulling"), default=Long.what)
+    parser.add_argument("--options", default=Long.option)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--slow-link", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    Long.count = arguments.operations
+    if arguments.slow_link:
+        slow_link(*arguments.slow_link)
+    Long.count, Long.what, Long.option = arguments.operations, arguments.files, arguments.options
     if arguments.seed is not None:
         os.environ["EBB_SEED"] = str(arguments.seed)
     sys.argv[1:] = []

@@ -283,6 +283,11 @@ TEST_F(PartsTest, WhoReadsTheRestWhileThePushLandsGetsIt) {
 }
 
 TEST_F(PartsTest, ManyPartsArePutTogether) {
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto held = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+  ASSERT_TRUE(held);
   for (std::uint64_t part = 0; part < 1500; ++part) {
     write_at(part * 2000 + part % 7 * 100, "!");
     if (part % 100 == 99) world.settle();
@@ -291,6 +296,7 @@ TEST_F(PartsTest, ManyPartsArePutTogether) {
   const auto progress = world.attribute(0, "big", "progress");
   EXPECT_GT(std::stoul(progress), 256u * 1000);
   EXPECT_LT(std::stoul(progress), expected.size());
+  world.client().release(held->handle);
   ASSERT_TRUE(world.run_until_quiet());
   EXPECT_TRUE(world.depot.content("big") == expected);
   expect_same_everywhere();
