@@ -100,7 +100,7 @@ void Connector::State::connected() {
   tls = std::make_unique<TlsStream>(std::move(socket), options.key->context());
   // As soon as the server has shown its key, before it is shown ours.
   tls->set_verify_callback(
-      [expected = options.server, other = other_key](bool, asio::ssl::verify_context& shown) {
+      [expected = options.server, other = other_key](asio::ssl::verify_context& shown) {
         const auto print = fingerprint_shown(shown);
         *other = *other || !print || *print != expected;
         return !*other;

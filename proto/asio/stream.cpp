@@ -21,15 +21,12 @@ struct Stream::State : std::enable_shared_from_this<State> {
         timer(plain.get_executor()),
         peer(describe_peer(tls->next_layer())) {
     if (auto key = peer_fingerprint(*tls)) peer_key = *key;
-    asio::error_code ignored;
-    tls->next_layer().non_blocking(true, ignored);  // see drain()
   }
 
   Socket& socket() { return tls ? tls->next_layer() : plain; }
   void read();
   void write();
   void on_read(const asio::error_code& error, std::size_t n);
-  std::size_t drain(std::size_t n);
   void pump_later();
   void pump();
   void on_written(const asio::error_code& error, std::size_t n);
@@ -61,7 +58,7 @@ void Stream::State::read() {
   auto done = [self = shared_from_this()](const asio::error_code& error, std::size_t n) {
     self->on_read(error, n);
   };
-  if (tls) return tls->async_read_some(asio::buffer(input), std::move(done));
+  if (tls) return tls->async_read_some(input, std::move(done));
   plain.async_read_some(asio::buffer(input), std::move(done));
 }
 
@@ -82,7 +79,6 @@ void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
     if (is_end(error)) return end({Errc::lost, peer + " hung up"});
     return end(to_error(error, peer));
   }
-  n = drain(n);
   bytes_in += n;
   if (!finishing) {
     // A copy, for the owner may destroy the Stream, and the function with it, inside the call.
@@ -90,14 +86,6 @@ void Stream::State::on_read(const asio::error_code& error, std::size_t n) {
     deliver(ByteView(input).first(n));
   }
   if (!ended) read();
-}
-
-/// TLS hands out a record at a time, 16 KiB: what else has arrived goes along, for every delivery
-/// costs the owner a turn.  An error comes again when it is waited for.
-std::size_t Stream::State::drain(std::size_t n) {
-  asio::error_code error;
-  while (tls && !error && n < input.size()) n += tls->read_some(asio::buffer(input) + n, error);
-  return n;
 }
 
 void Stream::State::pump_later() {
@@ -135,10 +123,10 @@ void Stream::State::write() {
     for (const Bytes& bytes : output) buffers.push_back(asio::buffer(bytes));
     return asio::async_write(plain, buffers, std::move(done));
   }
-  if (output.size() == 1) return asio::async_write(*tls, asio::buffer(output[0]), std::move(done));
+  if (output.size() == 1) return tls->async_write(output[0], std::move(done));
   joined.clear();
   for (const Bytes& bytes : output) joined.insert(joined.end(), bytes.begin(), bytes.end());
-  asio::async_write(*tls, asio::buffer(joined), std::move(done));
+  tls->async_write(joined, std::move(done));
 }
 
 void Stream::State::on_written(const asio::error_code& error, std::size_t n) {

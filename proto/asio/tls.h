@@ -11,7 +11,7 @@
 
 #include "base/hash.h"
 #include "base/result.h"
-#include "proto/asio/socket.h"
+#include "proto/asio/tls_stream.h"
 
 namespace ebb::proto {
 
@@ -20,8 +20,6 @@ using Fingerprint = Sha256;
 /// 64 hex digits, lowercase.
 std::string to_text(const Fingerprint& fingerprint);
 Result<Fingerprint> parse_fingerprint(std::string_view text);
-
-using TlsStream = asio::ssl::stream<Socket>;
 
 /// A key, and TLS with it in either role.  Any thread, once made.
 class TlsKey {
