@@ -1,9 +1,19 @@
 #include "proto/assembler.h"
 
+#include <algorithm>
+
 #include "proto/errors.h"
-#include "proto/messages.h"
 
 namespace ebb::proto {
+
+namespace {
+
+/// Shorter data is copied once more.
+constexpr std::uint32_t kLongContent = 16u << 10;
+/// Offset and length, before the bytes of FileSyncData.
+constexpr std::size_t kAroundContent = 8 + 4;
+
+}  // namespace
 
 void Assembler::allow(std::uint32_t packet_max) {
   packet_max_ = packet_max;
@@ -13,18 +23,50 @@ void Assembler::allow(std::uint32_t packet_max) {
 void Assembler::feed(ByteView in) {
   buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(taken_));
   taken_ = 0;
+  if (content_) {
+    const ByteView more = in.first(std::min(content_->left, in.size()));
+    content_->data.bytes.insert(content_->data.bytes.end(), more.begin(), more.end());
+    content_->left -= more.size();
+    in = in.subspan(more.size());
+  }
   buffer_.insert(buffer_.end(), in.begin(), in.end());
+}
+
+/// Only where nothing is wrong with it: what is wrong is found, and named, when it is decoded.
+bool Assembler::begin_content(const PacketHeader& header, ByteView body) {
+  const bool long_content = static_cast<Type>(std::uint8_t{header.type}) == Type::file_sync_data &&
+                            header.flags == 0 && header.size >= kLongContent;
+  if (!long_content || body.size() < kAroundContent || !understood(header)) return false;
+  if (partials_.count(header.session) != 0) return false;
+  Reader in(body);
+  const auto offset = in.number<std::uint64_t>();
+  const auto size = in.number<std::uint32_t>();
+  const std::size_t whole = header.size - sizeof header - kAroundContent;
+  if (size != whole || offset > kSizeMax - size) return false;
+  const ByteView rest = in.rest();
+  content_ = Content{header.session, {offset, {}}, whole - rest.size()};
+  content_->data.bytes.reserve(whole);
+  content_->data.bytes.assign(rest.begin(), rest.end());
+  return true;
 }
 
 Result<std::optional<Assembler::Whole>> Assembler::next() {
   for (;;) {
+    if (content_) {
+      if (content_->left != 0) return std::nullopt;
+      Content whole = *std::exchange(content_, std::nullopt);
+      return Whole{whole.session, Type::file_sync_data, true, {}, std::move(whole.data)};
+    }
     const ByteView rest = ByteView(buffer_).subspan(taken_);
     if (rest.size() < sizeof(PacketHeader)) return std::nullopt;
     PacketHeader header;
     std::memcpy(&header, rest.data(), sizeof header);
     // Before the body is here: a size that is a lie must not make us wait for it.
     if (auto good = check(header); !good) return pass(good.error());
-    if (rest.size() < header.size) return std::nullopt;
+    if (rest.size() < header.size) {
+      if (begin_content(header, rest.subspan(sizeof header))) taken_ += rest.size();
+      return std::nullopt;
+    }
     taken_ += header.size;
     auto whole = join(header, rest.first(header.size).subspan(sizeof header));
     if (!whole || *whole) return whole;
@@ -55,7 +97,7 @@ Result<std::optional<Assembler::Whole>> Assembler::join(const PacketHeader& head
   if (found == partials_.end()) {
     if (!more) {
       const bool good = understood(header);
-      return Whole{header.session, type, good, good ? body : ByteView{}};
+      return Whole{header.session, type, good, good ? body : ByteView{}, {}};
     }
     if (partials_.size() >= messages_max_) return fail(Errc::too_much, "unfinished messages");
     found = partials_.emplace(header.session, Partial{type, understood(header), {}}).first;
@@ -65,11 +107,11 @@ Result<std::optional<Assembler::Whole>> Assembler::join(const PacketHeader& head
   if (auto kept = keep(partial, body); !kept) return pass(kept.error());
   if (more) return std::nullopt;
 
-  const Whole whole{header.session, type, partial.understood, {}};
+  const bool good = partial.understood;
   joined_ = std::move(partial.body);
   partial_bytes_ -= joined_.size();
   partials_.erase(found);
-  return Whole{whole.session, whole.type, whole.understood, joined_};
+  return Whole{header.session, type, good, joined_, {}};
 }
 
 Result<> Assembler::keep(Partial& partial, ByteView body) {

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "proto/packet.h"
+#include "proto/messages.h"
 
 namespace ebb::proto {
 
@@ -23,6 +23,7 @@ class Assembler {
     bool understood =
         true;       // false: of an unknown type, or for newer readers only; `body` is empty
     ByteView body;  // until the next call of anything here
+    std::optional<FileSyncData> content;  // in the body's place
   };
 
   Assembler(std::size_t messages_max, std::size_t bytes_max)
@@ -45,6 +46,14 @@ class Assembler {
     Bytes body;
   };
 
+  /// A long FileSyncData whose end has not come: its bytes go where they will stay at once.
+  struct Content {
+    std::uint32_t session = 0;
+    FileSyncData data;
+    std::size_t left = 0;
+  };
+
+  bool begin_content(const PacketHeader& header, ByteView body);
   Result<> check(const PacketHeader& header) const;
   /// The message that this packet ends, or none.
   Result<std::optional<Whole>> join(const PacketHeader& header, ByteView body);
@@ -55,7 +64,8 @@ class Assembler {
   const std::size_t bytes_max_;
   std::uint32_t packet_max_ = kPacketMaxAtFirst;
   bool may_span_ = false;
-  Bytes buffer_;
+  std::optional<Content> content_;
+  Bytes buffer_;                                         // behind the content
   std::size_t taken_ = 0;                                // bytes of buffer_ that are done with
   std::unordered_map<std::uint32_t, Partial> partials_;  // by session
   std::size_t partial_bytes_ = 0;

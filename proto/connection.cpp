@@ -23,7 +23,7 @@ Connection::Connection(Role role, Limits limits, Time now)
     : role_(role),
       limits_(limits),
       in_(limits.partial_messages_max, limits.partial_bytes_max),
-      packer_(limits.packing),
+      packer_(limits.packing, limits.clock),
       started_(now),
       heard_(now) {}
 
@@ -56,11 +56,11 @@ Result<> Connection::take_messages() {
     auto whole = in_.next();
     if (!whole) return failed(whole.error());
     if (!*whole) return {};
-    if (auto taken = take(**whole); !taken) return failed(taken.error());
+    if (auto taken = take(std::move(**whole)); !taken) return failed(taken.error());
   }
 }
 
-Result<> Connection::take(const Assembler::Whole& whole) {
+Result<> Connection::take(Assembler::Whole whole) {
   if (!whole.understood) {
     if (!agreed_) return fail(Errc::bad_packet, "no handshake");
     // An error about an error could go on for ever.
@@ -78,7 +78,8 @@ Result<> Connection::take(const Assembler::Whole& whole) {
   return {};
 }
 
-Result<Body> Connection::body_of(const Assembler::Whole& whole) const {
+Result<Body> Connection::body_of(Assembler::Whole& whole) const {
+  if (whole.content) return Body(*std::move(whole.content));
   if (whole.type != Type::file_sync_packed) return decode(whole.type, whole.body);
   if (!can(kPacking)) return fail(Errc::bad_packet, "packed data that was not agreed on");
   auto data = unpack(whole.body);
@@ -138,7 +139,7 @@ Result<> Connection::send_data(std::uint32_t session, std::uint64_t offset, Byte
       return {};
     }
   }
-  out_.push(session, Type::file_sync_data, encode_data(offset, bytes));
+  out_.push_roomed(session, Type::file_sync_data, encode_data(offset, bytes));
   return {};
 }
 

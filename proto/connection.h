@@ -23,6 +23,7 @@ struct Limits {
   std::uint32_t packet_max = kPacketMaxEver;   // offered in the handshake; at least 4096
   std::uint64_t capabilities = kCapabilities;  // likewise
   Packing packing = Packing::measured;
+  const Clock* clock = nullptr;  // tells what packing costs
   std::size_t outbox_max = 8u << 20;          // bytes queued to send: a peer that does not read
   std::size_t partial_messages_max = 64;      // unfinished messages: a peer that starts many
   std::size_t partial_bytes_max = 16u << 20;  // bytes of them together
@@ -94,9 +95,9 @@ class Connection {
  private:
   /// Hands out what has arrived, until a handshake makes it wait.
   Result<> take_messages();
-  Result<> take(const Assembler::Whole& whole);
+  Result<> take(Assembler::Whole whole);
   Result<> check_place(const Message& message) const;
-  Result<Body> body_of(const Assembler::Whole& whole) const;
+  Result<Body> body_of(Assembler::Whole& whole) const;
   /// Queues an answer that nobody asked the owner for.
   Result<> answer(std::uint32_t session, const Body& body);
   Result<> failed(const Error& error);

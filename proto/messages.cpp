@@ -64,7 +64,8 @@ Bytes encode(const Body& body) {
 
 Bytes encode_data(std::uint64_t offset, ByteView bytes) {
   Bytes out;
-  out.reserve(sizeof offset + sizeof(std::uint32_t) + bytes.size());
+  out.reserve(sizeof(PacketHeader) + sizeof offset + sizeof(std::uint32_t) + bytes.size());
+  out.resize(sizeof(PacketHeader));
   Writer(out).number(offset).long_bytes(bytes);
   return out;
 }

@@ -7,10 +7,24 @@
 namespace ebb::proto {
 
 void Outbox::push(std::uint32_t session, Type type, Bytes body, bool unasked) {
+  const std::size_t size = body.size();
+  const std::uint64_t content = content_in(type, body);
+  add({session, type, std::move(body), 0, size, content, unasked, 0});
+}
+
+void Outbox::push_roomed(std::uint32_t session, Type type, Bytes bytes) {
+  const std::size_t begin = sizeof(PacketHeader);
+  const std::size_t size = bytes.size() - begin;
+  const std::uint64_t content = content_in(type, ByteView(bytes).subspan(begin));
+  add({session, type, std::move(bytes), begin, size, content, false, 0});
+}
+
+void Outbox::add(Outgoing message) {
+  const std::uint32_t session = message.session;
+  const Type type = message.type;
   ++messages_;
-  if (unasked) ++unasked_;
-  size_ += body.size() + kOverhead;
-  Outgoing message{session, type, std::move(body), unasked, 0};
+  if (message.unasked) ++unasked_;
+  size_ += message.size + kOverhead;
   if (session == 0) {
     connection_.push_back(std::move(message));
     return;
@@ -35,7 +49,7 @@ void Outbox::pop_packet(std::uint32_t packet_max, Bytes& out) {
   burst_ = &queue == &ordered_ ? burst_ + 1 : &queue == &connection_ ? burst_ : 0;
   Outgoing& message = queue.front();
   write_packet(message, packet_max, out);
-  if (message.sent < message.body.size()) {
+  if (message.sent < message.size) {
     under_way_ = &queue;
   } else {
     finished(queue);
@@ -50,7 +64,7 @@ void Outbox::clear() {
 bool Outbox::may_go(const Queue& queue, std::uint32_t packet_max) const {
   if (queue.empty()) return false;
   if (under_way_ == nullptr || under_way_ == &queue) return true;
-  return queue.front().body.size() + sizeof(PacketHeader) <= packet_max;
+  return queue.front().size + sizeof(PacketHeader) <= packet_max;
 }
 
 Outbox::Queue& Outbox::choose(std::uint32_t packet_max) {
@@ -73,7 +87,7 @@ Outbox::Queue* Outbox::next_lane(std::uint32_t packet_max) {
 }
 
 void Outbox::write_packet(Outgoing& message, std::uint32_t packet_max, Bytes& out) {
-  const std::size_t left = message.body.size() - message.sent;
+  const std::size_t left = message.size - message.sent;
   const std::size_t now = std::min(left, packet_max - sizeof(PacketHeader));
   PacketHeader header;
   header.size = static_cast<std::uint32_t>(sizeof header + now);
@@ -83,18 +97,22 @@ void Outbox::write_packet(Outgoing& message, std::uint32_t packet_max, Bytes& ou
   header.oldest_reader = kLayoutVersion;
   header.session = message.session;
   const ByteView head = bytes_of(header);
-  const ByteView body = ByteView(message.body).subspan(message.sent, now);
+  const ByteView body = ByteView(message.bytes).subspan(message.begin + message.sent, now);
+  message.sent += now;
+  if (out.empty() && now == message.size && message.begin == head.size()) {
+    std::copy(head.begin(), head.end(), message.bytes.begin());
+    out = std::move(message.bytes);
+    return;
+  }
   out.insert(out.end(), head.begin(), head.end());
   out.insert(out.end(), body.begin(), body.end());
-  message.sent += now;
 }
 
 void Outbox::finished(Queue& queue) {
   const Outgoing& message = queue.front();
   const std::uint32_t session = message.session;
-  (message.type == Type::file_sync_packed ? left_.packed : left_.plain) +=
-      content_in(message.type, message.body);
-  size_ -= message.body.size() + kOverhead;
+  (message.type == Type::file_sync_packed ? left_.packed : left_.plain) += message.content;
+  size_ -= message.size + kOverhead;
   --messages_;
   if (message.unasked) --unasked_;
   if (under_way_ == &queue) under_way_ = nullptr;

@@ -38,6 +38,9 @@ class Outbox {
   /// `unasked`: an answer that the other side provoked and the owner of the connection does not
   /// know of.
   void push(std::uint32_t session, Type type, Bytes body, bool unasked = false);
+  /// The same of bytes that have room for the packet's header before the body: what fits a packet
+  /// leaves without a copy.
+  void push_roomed(std::uint32_t session, Type type, Bytes bytes);
   bool empty() const { return messages_ == 0; }
   /// Bytes waiting, with kOverhead for each message.
   std::size_t size() const { return size_; }
@@ -56,7 +59,10 @@ class Outbox {
   struct Outgoing {
     std::uint32_t session = 0;
     Type type = Type::error;
-    Bytes body;
+    Bytes bytes;
+    std::size_t begin = 0;      // of the body in the bytes
+    std::size_t size = 0;       // of the body
+    std::uint64_t content = 0;  // bytes of a file in it
     bool unasked = false;
     std::size_t sent = 0;
   };
@@ -68,10 +74,11 @@ class Outbox {
   };
   using Lanes = std::list<Lane>;  // the next to have its turn is first
 
+  void add(Outgoing message);
   Queue& choose(std::uint32_t packet_max);
   Queue* next_lane(std::uint32_t packet_max);
   bool may_go(const Queue& queue, std::uint32_t packet_max) const;
-  void write_packet(Outgoing& message, std::uint32_t packet_max, Bytes& out);
+  static void write_packet(Outgoing& message, std::uint32_t packet_max, Bytes& out);
   void finished(Queue& queue);
 
   Queue connection_;

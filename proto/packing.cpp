@@ -35,6 +35,9 @@ Contexts& contexts() {
   return own;
 }
 
+/// What is known of packing follows the content at hand, a packet being so much of it.
+constexpr double kNews = 1.0 / 8;
+
 /// At least an eighth must be saved.
 bool worth(std::size_t packed, std::size_t size) {
   return packed <= size - size / 8;
@@ -58,7 +61,25 @@ bool shrinks(ByteView bytes) {
 std::optional<Bytes> Packer::pack(std::uint64_t offset, ByteView bytes) {
   const bool measured = policy_ == Packing::measured;
   if (bytes.size() < (measured ? kLeast : 1) || bytes.size() > kDataPacketMax) return std::nullopt;
-  if ((measured && way_ == kPlain) || !shrinks(bytes)) return std::nullopt;
+  if (measured && !packing_) {
+    unsampled_ += bytes.size();
+    if (unsampled_ < kSampleEach) return std::nullopt;
+    unsampled_ = 0;
+  }
+  if (!shrinks(bytes)) return std::nullopt;
+  const Time began = clock_ != nullptr ? clock_->now() : Time{};
+  auto body = pack_now(offset, bytes);
+  const Duration took = clock_ != nullptr ? clock_->now() - began : Duration::zero();
+  const auto size = static_cast<double>(bytes.size());
+  const double saved = body ? 1 - static_cast<double>(body->size()) / size : 0;
+  const double cost = std::chrono::duration<double>(took).count() / size;
+  const double news = saved_ == 0 ? 1 : kNews;
+  saved_ += (saved - saved_) * news;
+  cost_ += (cost - cost_) * news;
+  return body;
+}
+
+std::optional<Bytes> Packer::pack_now(std::uint64_t offset, ByteView bytes) {
   Bytes body(kAround + bytes.size() - bytes.size() / 8);
   const std::size_t n = compress(std::span(body).subspan(kAround), bytes, kLevel);
   if (n > body.size() - kAround) return std::nullopt;
@@ -74,28 +95,28 @@ std::optional<Bytes> Packer::pack(std::uint64_t offset, ByteView bytes) {
 
 void Packer::output(const ContentLeft& left, Time now) {
   if (policy_ != Packing::measured) return;
-  // Plain data under way while packing is on does not shrink; packed data while it is off was
-  // queued before.
-  if (last_.packed + last_.plain != 0 && (way_ == kPacked || last_.packed == 0)) {
-    window_.plain += last_.plain;
-    window_.packed += last_.packed;
+  if (packing_) {
+    trust_ -= std::min(trust_, last_.packed);
+    packing_ = trust_ != 0;
+  } else if (last_.plain != 0 && last_.packed == 0) {
+    window_ += last_.plain;
     took_ += now - last_at_;
   }
   last_ = left;
   last_at_ = now;
-  if (window_.plain + window_.packed >= kWindow && took_ > Duration::zero()) end_window();
+  if (window_ >= kWindow || (window_ != 0 && took_ >= kWindowTime)) end_window();
 }
 
 void Packer::end_window() {
-  const ContentLeft content = std::exchange(window_, {});
+  const auto content = static_cast<double>(std::exchange(window_, 0));
   const auto seconds = std::chrono::duration<double>(std::exchange(took_, {})).count();
-  // Noise tells nothing about packing, and costs next to nothing.
-  if (way_ == kPacked && content.packed < content.plain) return;
-  rate_[way_] = static_cast<double>(content.plain + content.packed) / seconds;
-  const Way other = way_ == kPacked ? kPlain : kPacked;
-  const bool try_other = rate_[other] == 0 || ++windows_ >= kWindowsBetween;
-  if (try_other) windows_ = 0;
-  if (try_other || rate_[other] > rate_[way_]) way_ = other;
+  // A byte that is packed costs the packing, and saves the link its part of a byte.
+  const bool pays = cost_ * content < saved_ * seconds;
+  windows_ = pays ? windows_ + 1 : 0;
+  if (windows_ < kWindows) return;
+  windows_ = 0;
+  packing_ = true;
+  trust_ = kTrust;
 }
 
 Result<FileSyncData> unpack(ByteView body) {

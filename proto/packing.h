@@ -1,5 +1,5 @@
 // FileSyncData in fewer bytes: FileSyncPacked, which has the same bytes as one frame of zstd.
-// Whether that pays is found out by doing both: what counts is how much content leaves in a second.
+// Whether that pays depends on the link: packing costs time, what need not be sent saves some.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace ebb::proto {
 
 enum class Packing : std::uint8_t {
-  measured,  // while more content leaves so in a second
+  measured,  // while it saves the link more time than it takes
   always,    // whenever it shrinks: for tests
 };
 
@@ -24,9 +24,16 @@ struct ContentLeft {
 };
 
 /// Of one connection, in one direction.  Not thread-safe.
+///
+/// The beginning is packed, and what that costs and saves is noted.  Then content goes plain, and
+/// how fast the link takes it is watched for as long as it goes so.  A link on which packing would
+/// pay is packed for, until so much has gone that the link is looked at again.  The buffers on the
+/// way take the first megabytes at once: they look like a fast link, and the windows behind them
+/// tell.
 class Packer {
  public:
-  explicit Packer(Packing policy) : policy_(policy) {}
+  /// Without a clock packing is free.
+  explicit Packer(Packing policy, const Clock* clock = nullptr) : policy_(policy), clock_(clock) {}
 
   /// The message's bytes behind the packet header; none: it goes plain, because it does not shrink,
   /// because it is short, or because the link is faster than the packing.
@@ -35,23 +42,34 @@ class Packer {
   /// by then.
   void output(const ContentLeft& left, Time now);
 
-  /// A way is measured over this much content before it is compared with the other ...
+  /// Packed before the link is looked at for the first time.
+  static constexpr std::uint64_t kFirst = 1u << 20;
+  /// The rate of plain content is taken over this much of it, or over so long; as many windows in a
+  /// row must speak for packing.
   static constexpr std::uint64_t kWindow = 4u << 20;
-  /// ... and the one not taken is tried again after so many windows.
-  static constexpr int kWindowsBetween = 32;
+  static constexpr Duration kWindowTime = std::chrono::milliseconds(50);
+  static constexpr int kWindows = 2;
+  /// Packed until the link is looked at again.
+  static constexpr std::uint64_t kTrust = 512u << 20;
+  /// Of so much plain content one packet is packed all the same, to know what that costs and saves.
+  static constexpr std::uint64_t kSampleEach = 32u << 20;
 
  private:
-  enum Way : std::uint8_t { kPlain, kPacked };
+  std::optional<Bytes> pack_now(std::uint64_t offset, ByteView bytes);
   void end_window();
 
   const Packing policy_;
-  Way way_ = kPacked;
-  double rate_[2] = {0, 0};  // content bytes in a second, as last measured; 0 = not yet
-  int windows_ = 0;          // since the other way was tried
-  ContentLeft last_;         // of the output before this one
+  const Clock* const clock_;
+  bool packing_ = true;
+  std::uint64_t trust_ = kFirst;  // content until the link is looked at again
+  double cost_ = 0;               // seconds that packing a byte of content takes
+  double saved_ = 0;              // bytes that it saves
+  std::uint64_t unsampled_ = 0;
+  ContentLeft last_;  // of the output before this one
   Time last_at_{};
-  ContentLeft window_;
+  std::uint64_t window_ = 0;
   Duration took_{};
+  int windows_ = 0;  // in a row that spoke for packing
 };
 
 /// Of FileSyncPacked's bytes.  Bounded by the size that it claims, which is at most kDataPacketMax;

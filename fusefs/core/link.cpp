@@ -20,7 +20,9 @@ bool ends_for_good(proto::Errc code) {
 }  // namespace
 
 void Link::up() {
-  connection_.emplace(proto::Role::client, core_.options.limits, core_.now());
+  proto::Limits limits = core_.options.limits;
+  limits.clock = &core_.seams.clock;
+  connection_.emplace(proto::Role::client, limits, core_.now());
   state_ = State::greeting;
   wants_close_ = false;
   greet();

@@ -160,6 +160,53 @@ TEST(Connection, SameMessagesFromEverySplitOfTheStream) {
   EXPECT_EQ(got, expected);
 }
 
+TEST(Connection, LongContentIsTheSameHoweverItIsCut) {
+  RandomBits random(1);
+  Connection sender = agreed(Role::client, kPacketMaxEver);
+  const Bytes long_content = random_bytes(random, 100'000);
+  ASSERT_TRUE(sender.send_data(1, 7, long_content));
+  ASSERT_TRUE(sender.send(2, FileSyncData{9, random_bytes(random, 200)}));
+  ASSERT_TRUE(sender.send(1, FileSyncCheckHash{5}));
+  ASSERT_TRUE(sender.send_data(3, kSizeMax - 20'000, ByteView(long_content).first(20'000)));
+  const Bytes stream = drain(sender);
+  Connection whole = agreed(Role::server, kPacketMaxEver);
+  const auto expected = received(whole, stream);
+  ASSERT_EQ(expected.size(), 4u);
+  EXPECT_EQ(expected[0].body, Body(FileSyncData{7, long_content}));
+  std::vector<std::size_t> pieces = {1, 15, 16, 17, 27, 28, 29, 1000, 65'536};
+  for (std::size_t cut = 99'990; cut < 100'060; ++cut) pieces.push_back(cut);
+  for (const std::size_t piece : pieces) {
+    Connection c = agreed(Role::server, kPacketMaxEver);
+    std::vector<Message> got;
+    for (std::size_t from = 0; from < stream.size(); from += piece) {
+      const auto part = ByteView(stream).subspan(from, std::min(piece, stream.size() - from));
+      for (Message& m : received(c, part)) got.push_back(std::move(m));
+    }
+    ASSERT_EQ(got, expected) << "in pieces of " << piece;
+  }
+}
+
+TEST(Connection, LongContentThatLiesAboutItselfIsRefusedByName) {
+  RandomBits random(1);
+  const auto refusal = [&](std::uint64_t offset, std::uint32_t size) {
+    Bytes body;
+    Writer(body).number(offset).number(size);
+    body.resize(body.size() + 50'000);
+    Connection sender = agreed(Role::client, kPacketMaxEver);
+    ASSERT_TRUE(sender.send_data(1, 0, ByteView(body).subspan(12)));
+    Bytes stream = drain(sender);
+    std::copy(body.begin(), body.begin() + 12, stream.begin() + sizeof(PacketHeader));
+    Connection c = agreed(Role::server, kPacketMaxEver);
+    auto good = c.receive(ByteView(stream).first(1000), kStart);
+    EXPECT_TRUE(good);
+    good = c.receive(ByteView(stream).subspan(1000), kStart);
+    EXPECT_EQ(code_of(good), Errc::bad_packet) << offset << " " << size;
+  };
+  refusal(0, 50'001);
+  refusal(kSizeMax, 50'000);
+  refusal(UINT64_MAX, 50'000);
+}
+
 TEST(Connection, EveryMessageReachesAPeerThatOnlySpeaks4096) {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(seed);

@@ -136,31 +136,74 @@ TEST(Packing, DamagedFramesAreRefusedAndHarmNobody) {
   }
 }
 
-/// Sends text over a link of that many bytes a second, where packing a byte takes so long; how much
-/// of the last half was packed.
-double part_packed(double link, double packing) {
-  Packer packer(Packing::measured);
+/// Each look at it comes so much later: two are what a packing takes.
+class PackingClock final : public Clock {
+ public:
+  explicit PackingClock(Duration step) : step_(step) {}
+  Time now() const override { return now_ += step_; }
+  WallNs wall() const override { return 0; }
+
+ private:
+  mutable Time now_{};
+  const Duration step_;
+};
+
+/// Sends `size` bytes of text over a link that takes so many bytes a second, behind buffers that
+/// take some megabytes at once, where packing a byte takes so long.  Bytes on the wire for each of
+/// content.
+double wire_part(double link, double packing, std::size_t size) {
+  constexpr double kBuffers = 8e6, kHandling = 1 / 1.5e9;  // of a byte that is sent
+  const auto seconds = [](double s) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s));
+  };
+  const PackingClock clock(seconds(packing * kBlock));
+  Packer packer(Packing::measured, &clock);
   const Bytes text = text_of(kBlock);
-  double now = 1;
-  int packed = 0, all = 0;
-  for (int block = 0; block < 2000; ++block) {
+  double now = 1, drained = 1, wire = 0;
+  for (std::size_t sent = 0; sent < size; sent += kBlock) {
     const auto body = packer.pack(0, text);
     ContentLeft left;
     (body ? left.packed : left.plain) = kBlock;
-    packer.output(
-        left, Time{} + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(now)));
-    now += static_cast<double>(body ? body->size() : kBlock) / link + (body ? kBlock * packing : 0);
-    if (block < 1000) continue;
-    ++all;
-    packed += body ? 1 : 0;
+    packer.output(left, Time{} + seconds(now));
+    const auto bytes = static_cast<double>(body ? body->size() : kBlock);
+    wire += bytes;
+    now += bytes * kHandling + (body ? kBlock * packing : 0);
+    drained = std::max(drained, now) + bytes / link;
+    now = std::max(now, drained - kBuffers / link);
+    packer.output({}, Time{} + seconds(now));
   }
-  return static_cast<double>(packed) / all;
+  return wire / static_cast<double>(size);
 }
 
 TEST(Packing, AFastLinkIsNotHeldUpAndASlowOneIsSpared) {
-  EXPECT_LT(part_packed(1e9, 1 / 300e6), 0.1);
-  EXPECT_GT(part_packed(119e6, 1 / 300e6), 0.9);
-  EXPECT_GT(part_packed(1e6, 1 / 300e6), 0.9);
+  const double packing = 1 / 300e6;
+  EXPECT_GT(wire_part(1.2e9, packing, 256u << 20), 0.95);
+  EXPECT_LT(wire_part(119e6, packing, 256u << 20), 1.0 / 3);
+  EXPECT_LT(wire_part(1e6, packing, 64u << 20), 1.0 / 3);
+}
+
+TEST(Packing, ALinkThatBecomesFastIsNoticed) {
+  const PackingClock clock(std::chrono::milliseconds(1));
+  Packer packer(Packing::measured, &clock);
+  const Bytes text = text_of(kBlock);
+  Time now{};
+  const auto packed_at = [&](double link) {
+    const auto body = packer.pack(0, text);
+    ContentLeft left;
+    (body ? left.packed : left.plain) = kBlock;
+    packer.output(left, now);
+    const double bytes = static_cast<double>(body ? body->size() : kBlock);
+    now += std::chrono::duration_cast<Duration>(std::chrono::duration<double>(bytes / link));
+    packer.output({}, now);
+    return body.has_value();
+  };
+  for (std::uint64_t sent = 0; sent < (64u << 20); sent += kBlock) packed_at(20e6);
+  EXPECT_TRUE(packed_at(20e6));
+  std::uint64_t packed = 0;
+  for (std::uint64_t sent = 0; sent < 4 * Packer::kTrust; sent += kBlock) {
+    packed += packed_at(2e9) ? kBlock : 0;
+  }
+  EXPECT_LE(packed, Packer::kTrust + Packer::kTrust / 4);
 }
 
 // ---- where contents are cut
@@ -206,8 +249,9 @@ TEST(Chunker, CutsWhereItAlwaysDid) {
   const Cut cut = cut_of(noise_of(1u << 20), 1u << 20);
   std::vector<std::uint32_t> sizes;
   for (const auto& chunk : cut.chunks) sizes.push_back(chunk.size);
-  EXPECT_EQ(sizes, (std::vector<std::uint32_t>{68941, 84179, 76240, 127610, 68055, 87925, 69003, 38173,
-                                               36744, 17998, 67021, 74811, 74144, 68312, 67029, 22391}));
+  EXPECT_EQ(sizes,
+            (std::vector<std::uint32_t>{68941, 84179, 76240, 127610, 68055, 87925, 69003, 38173,
+                                        36744, 17998, 67021, 74811, 74144, 68312, 67029, 22391}));
 }
 
 TEST(Chunker, AByteInFrontMovesOnlyTheFirstCuts) {
