@@ -58,14 +58,18 @@ WallNs nanoseconds(const struct statx_timestamp& when) {
 }
 
 Result<Bytes> read_xattrs(const Fd& fd) {
+  // Most have none, which is found out without room for the names; an O_PATH descriptor takes the
+  // long way.
+  ssize_t size = ::flistxattr(fd.get(), nullptr, 0);
   const std::string path = fd.proc_path();
+  if (size < 0 && errno == EBADF) size = ::listxattr(path.c_str(), nullptr, 0);
+  if (size == 0) return Bytes{};
   std::string names(kXattrsMax, '\0');
-  const ssize_t size = ::listxattr(path.c_str(), names.data(), names.size());
+  if (size > 0) size = ::listxattr(path.c_str(), names.data(), names.size());
   if (size < 0) {
     if (errno == ENOTSUP || errno == E2BIG || errno == ERANGE) return Bytes{};
     return fail_errno(errno, "listxattr");
   }
-  if (size == 0) return Bytes{};
   Xattrs xattrs;
   std::string value(kXattrValueMax, '\0');
   for (const char* name = names.data(); name < names.data() + size; name += std::strlen(name) + 1) {
@@ -192,11 +196,13 @@ std::string filesystem_id(int fd) {
   return {reinterpret_cast<const char*>(&facts.f_fsid), sizeof facts.f_fsid};
 }
 
-Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes) {
+Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes,
+                       bool mounted) {
   struct statx raw {};
   if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &raw) != 0) {
     return fail_errno(errno, "statx");
   }
+  if (!mounted && (raw.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return fail_errno(EXDEV);
   Facts facts;
   facts.kind = kind_of(raw.stx_mode);
   if (facts.kind == EntryKind::none) return fail(proto::Errc::not_regular);
@@ -232,9 +238,10 @@ Result<> apply_attributes(const Fd& fd, EntryKind kind, std::uint8_t bits,
     if (auto ok = change_owner(fd, attributes); !ok) return ok;
   }
   if ((bits & proto::kMode) != 0 && !symlink) {
-    if (::chmod(fd.proc_path().c_str(), attributes.mode & 07777u) != 0) {
-      return fail_errno(errno, "chmod");
-    }
+    const mode_t mode = attributes.mode & 07777u;
+    const bool set = ::fchmod(fd.get(), mode) == 0 ||
+                     (errno == EBADF && ::chmod(fd.proc_path().c_str(), mode) == 0);
+    if (!set) return fail_errno(errno, "chmod");
   }
   if ((bits & proto::kXattrs) != 0 && !symlink) {
     if (auto ok = write_xattrs(fd, attributes.xattrs); !ok) return ok;

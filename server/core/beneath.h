@@ -36,8 +36,10 @@ Result<Fd> open_beneath(int folder, const std::string& path, int flags);
 std::string filesystem_id(int fd);
 
 /// Facts of what an O_PATH descriptor stands for.  `with_attributes`: xattrs and a symlink's
-/// target, too. proto::Errc::not_regular for what is not served.
-Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes);
+/// target, too. proto::Errc::not_regular for what is not served; EXDEV, unless `mounted`, for the
+/// root of another filesystem.
+Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes,
+                       bool mounted = true);
 
 /// Sets attributes on the inode of any descriptor.  Owner first, times last, so that nothing undoes
 /// them.  An owner that this process may not set stays as it is, without an error.

@@ -87,21 +87,26 @@ Result<Fd> DirectoryDepot::folder_of(const FolderRef& folder) const {
   return fd;
 }
 
-Result<Fd> DirectoryDepot::entry_of(const Fd& folder, const std::string& name) const {
+Result<Fd> DirectoryDepot::name_in(const Fd& folder, const std::string& name) {
   Fd fd(::openat(folder.get(), name.empty() ? "." : name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return fail_errno(errno, name);
-  if (name.empty()) return fd;
+  return fd;
+}
+
+Result<Fd> DirectoryDepot::entry_of(const Fd& folder, const std::string& name) const {
+  auto fd = name_in(folder, name);
+  if (!fd || name.empty()) return fd;
   struct statx raw {};
-  if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_TYPE, &raw) != 0) return fail_errno(errno, name);
+  if (::statx(fd->get(), "", AT_EMPTY_PATH, STATX_TYPE, &raw) != 0) return fail_errno(errno, name);
   if ((raw.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return fail_errno(EXDEV, name);
   return fd;
 }
 
 Result<Facts> DirectoryDepot::look(const Fd& folder, const std::string& name,
                                    bool with_attributes) const {
-  auto fd = entry_of(folder, name);
+  auto fd = name_in(folder, name);
   if (!fd) return pass(fd.error());
-  auto facts = facts_of(*fd, filesystem_, with_attributes);
+  auto facts = facts_of(*fd, filesystem_, with_attributes, name.empty());
   if (!facts) return fail(facts.error().code, name);
   return facts;
 }
@@ -168,12 +173,14 @@ Result<std::unique_ptr<DepotFile>> DirectoryDepot::open(const Spot& spot) {
 
 Result<std::unique_ptr<DepotFile>> DirectoryDepot::open_file(const Fd& folder,
                                                              const std::string& name) const {
-  auto entry = entry_of(folder, name);
+  auto entry = name_in(folder, name);
   if (!entry) return pass(entry.error());
-  auto facts = facts_of(*entry, filesystem_, false);
-  if (!facts) return pass(facts.error());
+  struct statx raw {};
+  if (::statx(entry->get(), "", AT_EMPTY_PATH, STATX_TYPE, &raw) != 0)
+    return fail_errno(errno, name);
+  if ((raw.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return fail_errno(EXDEV, name);
   // Only now that it is known to be no device or FIFO, whose open has effects of its own.
-  if (facts->kind != EntryKind::file) return fail(proto::Errc::not_regular, name);
+  if (!S_ISREG(raw.stx_mode)) return fail(proto::Errc::not_regular, name);
   Fd fd(::open(entry->proc_path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno(errno, name);
   return std::make_unique<ServedFile>(std::move(fd), filesystem_);

@@ -10,6 +10,30 @@ namespace ebb::server {
 
 using proto::Errc;
 
+/// Where reading is in the ranges of a pull.
+struct Reading {
+  std::size_t range = 0;
+  std::uint64_t at = 0;
+};
+
+/// One step of a pull on the executor's way: the pull's own fields are left alone meanwhile.
+struct PullStep {
+  std::shared_ptr<Pull> pull;
+  std::shared_ptr<DepotFile> file;  // none: this is the first
+  bool first = false;
+  bool holes_wanted = false;
+  Result<std::vector<Spot>> spots;  // first: where to find it
+  std::size_t most = 0;             // bytes to read
+  std::vector<Range> ranges;        // first: asked for, then to be sent
+  std::vector<Range> holes;
+  std::vector<Range> wanted;
+  Reading reading;
+  std::unique_ptr<DepotFile> opened;
+  Facts seen;
+  std::vector<proto::FileSyncData> data;
+  Result<> outcome;
+};
+
 namespace {
 
 /// What was asked for of a content of that size; all of it when nothing was named.
@@ -23,30 +47,12 @@ std::vector<Range> ranges_of(const proto::Pull& request, std::uint64_t size) {
   return out;
 }
 
-/// Where reading is in the ranges of a pull.
-struct Reading {
-  std::size_t range = 0;
-  std::uint64_t at = 0;
-};
-
-struct Step {
-  bool first = false;
-  bool holes_wanted = false;
-  std::vector<Range> ranges;  // first: asked for, then to be sent
-  std::vector<Range> holes;
-  Reading reading;
-  std::unique_ptr<DepotFile> opened;
-  Facts seen;
-  std::vector<proto::FileSyncData> data;
-  Result<> outcome;
-};
-
 /// With more ranges than this a content is not looked at for holes.
 constexpr std::size_t kMappedMax = 512;
 
 /// The holes of what was asked for are named and not sent.  One that goes on behind the end of a
 /// range is named as far as it goes: nobody has to ask for the rest of it.
-void leave_out_holes(const DepotFile& file, std::uint64_t size, Step& step) {
+void leave_out_holes(const DepotFile& file, std::uint64_t size, PullStep& step) {
   if (step.ranges.empty() || step.ranges.size() > kMappedMax) return;
   const std::size_t most = proto::kRangesMax / (2 * step.ranges.size());
   std::vector<Range> data;
@@ -100,7 +106,7 @@ Result<> check_mapped(const Facts& now, const store::FsmapFile& listed) {
 
 /// Reads some of the ranges and looks, before the bytes are believed, whether the file is still
 /// what was seen.
-Result<> read_some(DepotFile& file, const Facts& seen, std::vector<Range> wanted, Step& step) {
+Result<> read_some(DepotFile& file, const Facts& seen, std::vector<Range> wanted, PullStep& step) {
   for (const auto range : wanted) {
     proto::FileSyncData data;
     data.offset = range.begin;
@@ -111,6 +117,32 @@ Result<> read_some(DepotFile& file, const Facts& seen, std::vector<Range> wanted
     step.data.push_back(std::move(data));
   }
   return check_unmoved(file, seen);
+}
+
+Result<> open_first(Depot& depot, PullStep& step) {
+  if (!step.spots || step.spots->empty()) return fail_errno(ENOENT);
+  auto opened = depot.open(step.spots->front());
+  if (!opened) return pass(opened.error());
+  step.opened = std::move(*opened);
+  if (const auto& mapped = step.pull->mapped) {
+    auto now = step.opened->facts();
+    if (!now) return pass(now.error());
+    if (auto same = check_mapped(*now, mapped->facts); !same) return same;
+    step.seen = std::move(*now);
+  }
+  // Whether it is what was seen is looked at when it has been read.
+  if (step.holes_wanted) leave_out_holes(*step.opened, step.seen.size, step);
+  if (!step.ranges.empty()) step.reading.at = step.ranges.front().begin;
+  step.wanted = next_parts(step.ranges, step.reading, step.most);
+  return {};
+}
+
+/// On the executor.
+void read(Depot& depot, PullStep& step) {
+  if (step.first) step.outcome = open_first(depot, step);
+  if (!step.outcome) return;
+  DepotFile& file = step.first ? *step.opened : *step.file;
+  step.outcome = read_some(file, step.seen, std::move(step.wanted), step);
 }
 
 }  // namespace
@@ -176,89 +208,85 @@ void Service::Impl::read_pulls(Peer& peer) {
     }
     return a->turn < b->turn;
   });
-  std::size_t open = static_cast<std::size_t>(
-      std::count_if(order.begin(), order.end(), [](const auto& pull) { return pull->opened; }));
+  std::size_t opens[2] = {0, 0};  // large, small
+  const auto is_small = [](const Pull& pull) { return pull.seen.size <= kSmall; };
+  for (const auto& pull : order) opens[is_small(*pull)] += pull->opened ? 1 : 0;
+  std::vector<std::shared_ptr<PullStep>> together;
   for (const auto& pull : order) {
+    const bool small = is_small(*pull);
+    std::size_t& open = opens[small];
     const bool wants = !pull->busy && pull->ahead_bytes < kPullAhead &&
                        (pull->range < pull->ranges.size() || !pull->opened);
     if (!wants) continue;
     // What a reader waits for finds a place where others do not.
-    const std::size_t places = pull->request.priority < 2 ? kPullsOpen : 4 * kPullsOpen;
+    const std::size_t most = small ? kSmallOpen : kPullsOpen;
+    const std::size_t places = pull->request.priority < 2 ? most : 4 * most;
     if (!pull->opened && open >= places) continue;
     if (!pull->opened) ++open;
     pull->opened = true;
-    read_step(peer.id, pull);
+    auto step = next_step(peer, pull);
+    // Nor does he wait for others' reading.
+    if (!small || pull->request.priority >= 2) {
+      run_steps(peer.id, {std::move(step)});
+      continue;
+    }
+    together.push_back(std::move(step));
+    if (together.size() == kTogether) run_steps(peer.id, std::exchange(together, {}));
   }
+  if (!together.empty()) run_steps(peer.id, std::move(together));
 }
 
-void Service::Impl::read_step(PeerId who, const std::shared_ptr<Pull>& pull) {
-  const NodeId id{pull->request.entry.value};
-  auto step = std::make_shared<Step>();
-  auto spots = std::make_shared<Result<std::vector<Spot>>>(std::vector<Spot>());
-  std::vector<Range> wanted;
+std::shared_ptr<PullStep> Service::Impl::next_step(Peer& peer, const std::shared_ptr<Pull>& pull) {
+  auto step = std::make_shared<PullStep>();
   // Whole packets, or each step would end with a small one.
-  const std::size_t packet = find(who)->connection.data_max();
-  const std::size_t most = std::max<std::size_t>(1, kReadStep / packet) * packet;
+  const std::size_t packet = peer.connection.data_max();
+  step->pull = pull;
+  step->most = std::max<std::size_t>(1, kReadStep / packet) * packet;
+  step->file = pull->file;
   step->first = !pull->file;
   step->reading = {pull->range, pull->read_at};
   step->seen = pull->seen;
   if (step->first) {
     step->holes_wanted = pull->request.holes;
     step->ranges = pull->ranges;
-    *spots = pull->mapped ? std::vector<Spot>{pull->mapped->spot} : tree->spots(id);
+    step->spots = pull->mapped ? std::vector<Spot>{pull->mapped->spot}
+                               : tree->spots(NodeId{pull->request.entry.value});
   } else {
-    wanted = next_parts(pull->ranges, step->reading, most);
+    step->wanted = next_parts(pull->ranges, step->reading, step->most);
   }
   pull->busy = true;
+  return step;
+}
+
+void Service::Impl::run_steps(PeerId who, std::vector<std::shared_ptr<PullStep>> together) {
   work(
-      [depot = &seams.depot, step, spots, most, wanted = std::move(wanted), file = pull->file,
-       mapped = pull->mapped]() mutable {
-        Facts& seen = step->seen;
-        DepotFile* reading = file.get();
-        if (step->first) {
-          if (!*spots || (*spots)->empty()) {
-            step->outcome = fail_errno(ENOENT);
-            return;
-          }
-          auto opened = depot->open((*spots)->front());
-          if (!opened) {
-            step->outcome = pass(opened.error());
-            return;
-          }
-          step->opened = std::move(*opened);
-          reading = step->opened.get();
-          if (mapped) {
-            auto now = reading->facts();
-            step->outcome = now ? check_mapped(*now, mapped->facts) : pass(now.error());
-            if (!step->outcome) return;
-            seen = std::move(*now);
-          }
-          if (step->outcome = check_unmoved(*reading, seen); !step->outcome) return;
-          if (step->holes_wanted) leave_out_holes(*reading, seen.size, *step);
-          if (!step->ranges.empty()) step->reading.at = step->ranges.front().begin;
-          wanted = next_parts(step->ranges, step->reading, most);
-        }
-        step->outcome = read_some(*reading, seen, wanted, *step);
+      [depot = &seams.depot, together] {
+        for (const auto& step : together) read(*depot, *step);
       },
-      [this, who, pull, step] {
-        pull->busy = false;
-        if (pull->cancelled) return;
-        if (!step->outcome) return pull_failed(who, pull->session, step->outcome.error());
-        if (step->first) {
-          pull->file = std::move(step->opened);
-          pull->seen = std::move(step->seen);
-          pull->ranges = std::move(step->ranges);
-          pull->holes = std::move(step->holes);
-          pull->hash = std::make_unique<proto::SessionHash>(pull->seen.size, pull->ranges);
-        }
-        pull->range = step->reading.range;
-        pull->read_at = step->reading.at;
-        for (auto& data : step->data) {
-          pull->ahead_bytes += data.bytes.size();
-          pull->ahead.push_back(std::move(data));
-        }
-        touch(who);
+      [this, who, together] {
+        for (const auto& step : together) step_done(who, *step);
       });
+}
+
+void Service::Impl::step_done(PeerId who, PullStep& step) {
+  const auto pull = step.pull;
+  pull->busy = false;
+  if (pull->cancelled) return;
+  if (!step.outcome) return pull_failed(who, pull->session, step.outcome.error());
+  if (step.first) {
+    pull->file = std::move(step.opened);
+    pull->seen = std::move(step.seen);
+    pull->ranges = std::move(step.ranges);
+    pull->holes = std::move(step.holes);
+    pull->hash = std::make_unique<proto::SessionHash>(pull->seen.size, pull->ranges);
+  }
+  pull->range = step.reading.range;
+  pull->read_at = step.reading.at;
+  for (auto& data : step.data) {
+    pull->ahead_bytes += data.bytes.size();
+    pull->ahead.push_back(std::move(data));
+  }
+  touch(who);
 }
 
 // ---- sending

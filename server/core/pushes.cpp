@@ -11,12 +11,9 @@ namespace ebb::server {
 using proto::EntryKind;
 using proto::Errc;
 
-namespace {
-
-constexpr std::size_t kHashStep = 1u << 20;
-
 /// What is on a job's way: the push's own fields are left alone meanwhile.
-struct Job {
+struct PushJob {
+  std::shared_ptr<Push> push;
   bool start = false;
   bool finish = false;
   std::uint64_t staging = 0;
@@ -38,6 +35,10 @@ struct Job {
   Identity staged;
   Result<> outcome;
 };
+
+namespace {
+
+constexpr std::size_t kHashStep = 1u << 20;
 
 Result<> check_unmoved(DepotFile& file, const Facts& seen) {
   auto now = file.facts();
@@ -68,7 +69,7 @@ Result<> borrow(Depot& depot, StagedFile& into, const Borrowed& borrowed) {
   return check_unmoved(**source, borrowed.seen);
 }
 
-Result<> begin(Depot& depot, Job& job) {
+Result<> begin(Depot& depot, PushJob& job) {
   auto made = depot.stage_file(job.staging);
   if (!made) return pass(made.error());
   job.file = std::move(*made);
@@ -140,16 +141,16 @@ Result<bool> is_equal(StagedFile& file, DepotFile& base, std::uint64_t size) {
 }
 
 /// Byte by byte: a hash that another client could make collide decides nothing here.
-Result<> compare(Job& job) {
+Result<> compare(PushJob& job) {
   auto equal = is_equal(*job.file, *job.base_file, job.size);
   if (!equal) return pass(equal.error());
   if (!*equal) return fail(job.refusal, "the server has another content");
   return check_unmoved(*job.base_file, job.seen);
 }
 
-Result<> end(Job& job) {
-  if (auto ok = job.file->resize(job.size); !ok) return ok;
+Result<> end(PushJob& job) {
   if (!job.whole) {
+    if (auto ok = job.file->resize(job.size); !ok) return ok;
     auto hash = hash_of(*job.file, job.size);
     if (!hash) return pass(hash.error());
     job.hash = *hash;
@@ -174,12 +175,38 @@ Result<> end(Job& job) {
   return {};
 }
 
-void run(Depot& depot, Job& job) {
+void run(Depot& depot, PushJob& job) {
   if (job.start) job.outcome = begin(depot, job);
   for (const auto& data : job.data) {
     if (job.outcome) job.outcome = job.file->write_at(data.offset, data.bytes);
   }
   if (job.finish && job.outcome) job.outcome = end(job);
+}
+
+/// The next job of a push takes what the push has.
+std::shared_ptr<PushJob> job_of(const std::shared_ptr<Push>& push) {
+  auto job = std::make_shared<PushJob>();
+  job->push = push;
+  job->start = !std::exchange(push->started, true);
+  job->finish = push->checked;
+  job->staging = push->staging;
+  job->over = push->over;
+  job->refusal = push->refusal;
+  job->base = push->base;
+  job->seen = push->seen;
+  job->size = push->init.size;
+  job->ranges = push->init.ranges;
+  job->holes = push->init.holes;
+  job->borrowed = push->borrowed;
+  job->bits = push->init.attribute_bits;
+  job->attributes = push->init.attributes;
+  job->whole = push->hash->whole();
+  job->hash = push->hash->digest();
+  job->data = std::exchange(push->unwritten, {});
+  job->file = std::move(push->file);
+  job->base_file = std::move(push->base_file);
+  push->busy = true;
+  return job;
 }
 
 bool good_ranges(const proto::FileSyncInit& init) {
@@ -429,62 +456,61 @@ void Service::Impl::push_check(Peer& peer, Session session, const proto::FileSyn
   enqueue(std::move(mutation));
 }
 
-/// One job at a time for each push; what has arrived until then goes along.
-void Service::Impl::push_jobs(const std::shared_ptr<Push>& push) {
-  const bool work_left =
-      !push->started || !push->unwritten.empty() || (push->checked && !push->finished);
-  if (!push->duplicate && !push->busy && !push->finished && work_left) push_job(push);
+/// One job at a time for each push; what has arrived until then goes along.  Small ones share a
+/// job.
+void Service::Impl::start_push_jobs() {
+  std::vector<std::shared_ptr<PushJob>> together;
+  const auto start = [&](const std::shared_ptr<Push>& push) {
+    const bool work_left =
+        !push->started || !push->unwritten.empty() || (push->checked && !push->finished);
+    if (push->duplicate || push->busy || push->finished || !work_left) return;
+    auto job = job_of(push);
+    if (push->init.size > kSmall || push->borrowed) return run_push_jobs({std::move(job)});
+    together.push_back(std::move(job));
+    if (together.size() == kTogether) run_push_jobs(std::exchange(together, {}));
+  };
+  for (const auto& [id, peer] : peers) {
+    if (peer->closing) continue;
+    for (const auto& [session, push] : peer->pushes) start(push);
+  }
+  for (const auto& push : adrift) start(push);
+  if (!together.empty()) run_push_jobs(std::move(together));
 }
 
-void Service::Impl::push_job(const std::shared_ptr<Push>& push) {
-  auto job = std::make_shared<Job>();
-  job->start = !push->started;
-  job->finish = push->checked;
-  job->staging = push->staging;
-  job->over = push->over;
-  job->refusal = push->refusal;
-  job->base = push->base;
-  job->seen = push->seen;
-  job->size = push->init.size;
-  job->ranges = push->init.ranges;
-  job->holes = push->init.holes;
-  job->borrowed = push->borrowed;
-  job->bits = push->init.attribute_bits;
-  job->attributes = push->init.attributes;
-  job->whole = push->hash->whole();
-  job->hash = push->hash->digest();
-  job->data = std::move(push->unwritten);
-  push->unwritten.clear();
-  job->file = std::move(push->file);
-  job->base_file = std::move(push->base_file);
-  push->started = true;
-  push->busy = true;
-  work([depot = &seams.depot, job] { run(*depot, *job); },
-       [this, push, job] {
-         push->busy = false;
-         push->file = std::move(job->file);
-         push->base_file = std::move(job->base_file);
-         std::size_t written = 0;
-         for (const auto& data : job->data) written += data.bytes.size();
-         if (Peer* peer = find(push->peer)) {
-           peer->unwritten -= std::min(peer->unwritten, written);
-           touch(peer->id);
-         }
-         if (push->dropped) return discard(push);
-         if (!job->outcome) return push_refused(push, job->outcome.error());
-         if (!job->finish) return;
-         push->finished = true;
-         std::erase(adrift, push);
-         if (push->twin) discard(push);
-         push->staged = job->staged;
-         push->whole_hash = job->hash;
-         for (auto& mutation : queue) {
-           if (mutation->push != push) continue;
-           mutation->ready = true;
-           mutation->intent.staged = push->staged;
-           mutation->intent.hash = push->whole_hash;
-         }
-       });
+void Service::Impl::run_push_jobs(std::vector<std::shared_ptr<PushJob>> together) {
+  work(
+      [depot = &seams.depot, together] {
+        for (const auto& job : together) run(*depot, *job);
+      },
+      [this, together] {
+        for (const auto& job : together) push_job_done(job->push, *job);
+      });
+}
+
+void Service::Impl::push_job_done(const std::shared_ptr<Push>& push, PushJob& job) {
+  push->busy = false;
+  push->file = std::move(job.file);
+  push->base_file = std::move(job.base_file);
+  std::size_t written = 0;
+  for (const auto& data : job.data) written += data.bytes.size();
+  if (Peer* peer = find(push->peer)) {
+    peer->unwritten -= std::min(peer->unwritten, written);
+    touch(peer->id);
+  }
+  if (push->dropped) return discard(push);
+  if (!job.outcome) return push_refused(push, job.outcome.error());
+  if (!job.finish) return;
+  push->finished = true;
+  std::erase(adrift, push);
+  if (push->twin) discard(push);
+  push->staged = job.staged;
+  push->whole_hash = job.hash;
+  for (auto& mutation : queue) {
+    if (mutation->push != push) continue;
+    mutation->ready = true;
+    mutation->intent.staged = push->staged;
+    mutation->intent.hash = push->whole_hash;
+  }
 }
 
 /// Ends the session with a refusal in the receipt's place.

@@ -20,7 +20,9 @@ PeerId Service::connected(std::string from, Admit admit) {
   auto& all = impl_->peers;
   const PeerId id = impl_->next_peer++;
   const Time now = impl_->seams.clock.now();
-  all.emplace(id, std::make_unique<Peer>(id, std::move(from), impl_->options.limits, now));
+  proto::Limits limits = impl_->options.limits;
+  limits.clock = &impl_->seams.clock;
+  all.emplace(id, std::make_unique<Peer>(id, std::move(from), limits, now));
   all[id]->admit = std::move(admit);
   if (all.size() > kPeersMax) {
     impl_->close(*all[id], proto::Errc::too_much, "too many connections");
@@ -188,11 +190,7 @@ void Service::Impl::settle() {
   settling = true;
   for (bool again = true; again;) {
     again = false;
-    for (const auto& [id, peer] : peers) {
-      if (peer->closing) continue;
-      for (const auto& [session, push] : peer->pushes) push_jobs(push);
-    }
-    for (const auto& push : adrift) push_jobs(push);
+    start_push_jobs();
     start_batch();
     look_at_history();
     look_at_due();

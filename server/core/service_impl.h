@@ -40,9 +40,12 @@ inline constexpr std::size_t kPushesMax = 512;  // sessions staging or landing: 
 inline constexpr std::size_t kUnwrittenMax = 16u
                                              << 20;  // bytes of pushes in memory: then input waits
 inline constexpr std::size_t kUnwrittenEver =
-    64u << 20;                                  // for a peer that sends on nevertheless: closed
-inline constexpr std::size_t kPullsMax = 4096;  // sessions asked for: a small record each
-inline constexpr std::size_t kPullsOpen = 16;   // sessions reading: a file and a buffer each
+    64u << 20;                                      // for a peer that sends on nevertheless: closed
+inline constexpr std::size_t kPullsMax = 4096;      // sessions asked for: a small record each
+inline constexpr std::size_t kPullsOpen = 16;       // sessions reading: a file and a buffer each
+inline constexpr std::size_t kSmallOpen = 128;      // and as many of small contents
+inline constexpr std::uint64_t kSmall = 64u << 10;  // contents of which several go into one job ...
+inline constexpr std::size_t kTogether = 16;        // ... for handing one over costs as much
 inline constexpr std::size_t kPullAhead = 512u << 10;  // bytes read and not sent, of a session
 inline constexpr std::size_t kReadStep = 256u << 10;   // bytes of one read
 inline constexpr std::size_t kTellingsMax = 64;  // lists of chunks asked for: read one at a time
@@ -108,6 +111,9 @@ struct Push {
   std::uint64_t whole_hash = 0;
   std::optional<Borrowed> borrowed;  // a delta
 };
+
+struct PushJob;
+struct PullStep;
 
 struct Mutation {
   PeerId peer = 0;
@@ -208,7 +214,7 @@ struct Pull {
   std::deque<proto::FileSyncData> ahead;
   std::size_t ahead_bytes = 0;
   std::size_t ahead_sent = 0;  // of the front
-  std::uint64_t turn = 0;  // when it was last served
+  std::uint64_t turn = 0;      // when it was last served
 };
 
 /// A list of chunks under way.
@@ -362,7 +368,9 @@ struct Service::Impl {
   Result<proto::Entry> readable(EntryId id, Version content_version) const;
   void pump_pulls(Peer& peer);
   void read_pulls(Peer& peer);
-  void read_step(PeerId peer, const std::shared_ptr<Pull>& pull);
+  std::shared_ptr<PullStep> next_step(Peer& peer, const std::shared_ptr<Pull>& pull);
+  void run_steps(PeerId peer, std::vector<std::shared_ptr<PullStep>> together);
+  void step_done(PeerId peer, PullStep& step);
   bool send_step(Peer& peer, Pull& pull);
   void pull_failed(PeerId peer, Session session, const Error& error);
   void content_failed(Peer& peer, Session session, NodeId id, const Error& error);
@@ -396,8 +404,9 @@ struct Service::Impl {
   bool known_to(ClientId client, OpId operation) const;
   void push_data(Peer& peer, Session session, proto::FileSyncData data);
   void push_check(Peer& peer, Session session, const proto::FileSyncCheckHash& check);
-  void push_jobs(const std::shared_ptr<Push>& push);
-  void push_job(const std::shared_ptr<Push>& push);
+  void start_push_jobs();
+  void run_push_jobs(std::vector<std::shared_ptr<PushJob>> together);
+  void push_job_done(const std::shared_ptr<Push>& push, PushJob& job);
   void push_refused(const std::shared_ptr<Push>& push, const Error& error);
   Result<> check_push(const proto::FileSyncInit& init, Push& push) const;
   /// What a content that cannot land may be equal to: then it counts as landed.
