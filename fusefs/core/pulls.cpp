@@ -14,13 +14,17 @@ constexpr std::uint8_t kAhead = 1;
 constexpr std::uint8_t kReader = 2;
 /// Sessions at once, by priority: what waits longest leaves room for what waits for it.
 constexpr std::size_t kSessionsMax[] = {8, 16, 32};
+/// And more, up to this many, while they bring no more bytes than this: of small files many are on
+/// their way, or most of the time is waiting.
+constexpr std::size_t kSmallSessionsMax = 128;
+constexpr std::uint64_t kSmallSessionsBytes = 1u << 20;
 /// Of one content: enough to keep the link busy between two.
 constexpr std::size_t kSessionsOfOne = 4;
 /// One session at most; its hash comes at its end, and only then it counts as here after a crash.
 constexpr std::uint64_t kSessionBytes = 8u << 20;
 constexpr std::size_t kSessionRanges = 64;
 /// Contents that are wanted for their status, in memory; the others are in the store's list.
-constexpr std::size_t kBackgroundMax = 32;
+constexpr std::size_t kBackgroundMax = 256;
 constexpr int kWrongHashMax = 3;
 constexpr Duration kRetryFirst = std::chrono::milliseconds(500);
 constexpr Duration kRetryMost = std::chrono::seconds(30);
@@ -76,6 +80,7 @@ void Pulls::ready() {
 void Pulls::lost() {
   // Readers wait on: what they want is asked for again on the next connection.
   const auto all = std::exchange(sessions_, {});
+  coming_ = 0;
   for (const auto& [id, session] : all) {
     session->ended = true;
     session->content->in_flight.clear();
@@ -124,14 +129,20 @@ void Pulls::pump_priority(std::uint8_t priority) {
   for (const auto& [node, content] : wanted_) contents.push_back(content);
   for (const auto& content : contents) {
     if (priority == kBackground && content->want_all && core_.formers.delays(content)) continue;
-    while (sessions_.size() < kSessionsMax[priority] && core_.link.can_pull()) {
+    while (room_for_session(priority) && core_.link.can_pull()) {
       if (!start(content, priority)) break;
     }
   }
 }
 
+bool Pulls::room_for_session(std::uint8_t priority) const {
+  return sessions_.size() < kSessionsMax[priority] ||
+         (sessions_.size() < kSmallSessionsMax && coming_ < kSmallSessionsBytes);
+}
+
 void Pulls::load_background() {
-  if (background_done_ || wanted_.size() >= kBackgroundMax) return;
+  // Not for each one that has come: the list is read from its beginning.
+  if (background_done_ || wanted_.size() > kBackgroundMax / 2) return;
   std::vector<NodeId> nodes;
   background_done_ = true;
   core_.tree->pulls([&](NodeId node) {
@@ -185,7 +196,10 @@ bool Pulls::start(const ContentPtr& content, std::uint8_t priority) {
     return false;
   }
   const Version version = node->content_base ? node->content_base : node->content_server;
-  for (const auto& range : ranges) content->in_flight.add(range);
+  for (const auto& range : ranges) {
+    content->in_flight.add(range);
+    coming_ += range.size();
+  }
   auto session = std::make_shared<Session>(Session{0,
                                                    content,
                                                    content->generation,
@@ -389,6 +403,7 @@ void Pulls::end(const SessionPtr& session, bool cancel) {
   if (cancel) core_.link.send(session->id, proto::Cancel{});
   core_.link.close_session(session->id);
   sessions_.erase(session->id);
+  for (const auto& range : session->ranges) coming_ -= range.size();
   RangeSet coming;
   for (const auto& [id, other] : sessions_) {
     if (other->content != session->content) continue;

@@ -67,6 +67,7 @@ class Pulls {
   std::vector<Range> next_ranges(const OpenContent& content, std::uint8_t priority) const;
   bool start(const ContentPtr& content, std::uint8_t priority);
   void pump_priority(std::uint8_t priority);
+  bool room_for_session(std::uint8_t priority) const;
   void load_background();
   void heard(Lock& lock, const SessionPtr& session, const proto::Body& body);
   void began(Lock& lock, const SessionPtr& session, const proto::FileSyncInit& init);
@@ -83,6 +84,7 @@ class Pulls {
 
   Core& core_;
   std::map<std::uint32_t, SessionPtr> sessions_;
+  std::uint64_t coming_ = 0;  // bytes that they bring
   std::map<NodeId, ContentPtr> wanted_;
   bool background_done_ = false;
 };

@@ -263,7 +263,8 @@ bool Pushes::stream_one(Lock& lock, const OperationPtr& operation) {
   if (!still_same(operation)) return put_off(operation), false;
   const std::uint32_t session = operation->session;
   const auto current = [&] { return operation->session == session && session != 0; };
-  Bytes buffer(core_.link.ready() ? core_.link.data_max() : 0);
+  const std::size_t most = core_.link.ready() ? core_.link.data_max() : 0;
+  Bytes buffer(std::min<std::uint64_t>(most, operation->hash->left()));
   for (std::size_t sent = 0; sent < kTurn && current() && !operation->hash->complete();) {
     if (!core_.link.can_send()) return false;
     const std::uint64_t offset = operation->hash->offset();

@@ -243,16 +243,15 @@ void Pushes::begin_due() {
 /// Two steps that touch one name go one after the other: the first one's answer decides what the
 /// second can be.
 bool Pushes::waits_for_answer(const Step& step) const {
-  using Place = std::pair<NodeId, std::string>;
-  const auto touches = [](const Step& other, const Place& place) {
-    return (other.from_folder && Place{other.from_folder, other.from.name} == place) ||
-           (other.place_folder && Place{other.place_folder, other.place.name} == place);
+  const auto touches = [](const Step& other, NodeId folder, const std::string& name) {
+    return (other.from_folder == folder && other.from.name == name) ||
+           (other.place_folder == folder && other.place.name == name);
   };
   const auto own = core_.tree->queued(step.node);
   return std::any_of(unanswered_.begin(), unanswered_.end(), [&](const auto& one) {
     if (own && own->operation == one.first) return false;
-    return (step.from_folder && touches(one.second, {step.from_folder, step.from.name})) ||
-           (step.place_folder && touches(one.second, {step.place_folder, step.place.name}));
+    return (step.from_folder && touches(one.second, step.from_folder, step.from.name)) ||
+           (step.place_folder && touches(one.second, step.place_folder, step.place.name));
   });
 }
 

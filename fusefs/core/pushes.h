@@ -30,7 +30,7 @@ namespace ebb::fusefs {
 struct Core;
 
 /// Operations under way at once; more would only lengthen what has to be repeated.
-inline constexpr std::size_t kOperationsMax = 64;
+inline constexpr std::size_t kOperationsMax = 256;
 /// More content than this waits for the server's word before it follows.
 inline constexpr std::uint64_t kSendUnasked = 1u << 20;
 

@@ -183,8 +183,7 @@ std::optional<NodeId> Tree::of_entry(EntryId entry) const {
 }
 
 State Tree::state(NodeId id, const Node& node) const {
-  const auto it = impl_->core.activity.find(id);
-  return state_of(node, it == impl_->core.activity.end() ? Activity{} : it->second);
+  return state_of(node, activity_of(impl_->core, id));
 }
 
 bool Tree::kept(NodeId id) const {
@@ -509,7 +508,8 @@ void Tree::set_active(NodeId id, State active, bool on) {
                                            : own.own_waiting;
   if (!on && count == 0) return;
   count += on ? 1u : -1u;
-  recount_activity(impl_->core);
+  impl_->core.activity_moved = true;
+  if (!own.owns()) impl_->core.activity.erase(id);
 }
 
 Result<> Tree::unused(NodeId id) {

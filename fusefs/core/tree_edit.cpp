@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/check.h"
 #include "fusefs/core/access_times.h"
@@ -247,7 +248,7 @@ void Edit::finish() {
   for (const auto& action : afterwards) action();
   for (const auto id : kept_) core.limbo.push_back({id, now()});
   core.queue_length += enqueued_ - dequeued_;
-  if (activity_moved_) recount_activity(core);
+  if (activity_moved_) core.activity_moved = true;
   take_effects();
 }
 
@@ -369,8 +370,6 @@ void add_beneath(TreeCore& core, NodeId id, const Activity& own) {
   }
 }
 
-}  // namespace
-
 void recount_activity(TreeCore& core) {
   Activities own;
   for (const auto& [id, activity] : core.activity) {
@@ -386,6 +385,14 @@ void recount_activity(TreeCore& core) {
     } catch (const Failure&) {
     }
   }
+}
+
+}  // namespace
+
+Activity activity_of(TreeCore& core, NodeId id) {
+  if (std::exchange(core.activity_moved, false)) recount_activity(core);
+  const auto it = core.activity.find(id);
+  return it == core.activity.end() ? Activity{} : it->second;
 }
 
 }  // namespace ebb::fusefs

@@ -78,6 +78,7 @@ struct TreeCore {
   TreeEffects effects;
   FormerNames former;
   Activities activity;
+  bool activity_moved = false;  // what is beneath folders is counted anew when somebody asks
   std::vector<NodeId> suspects;
   struct Numbers {
     std::uint64_t next = 0;
@@ -216,9 +217,9 @@ class Edit {
   std::uint64_t dequeued_ = 0;
 };
 
-/// Counts all activity anew, after something active has begun, ended or moved.  Few are active at a
-/// time. What the disk does not tell counts as no folder above.
-void recount_activity(TreeCore& core);
+/// Of a node and all beneath it.  Where something active has begun, ended or moved it is all counted
+/// anew; few are active at a time.  What the disk does not tell counts as no folder above.
+Activity activity_of(TreeCore& core, NodeId id);
 
 // ---- parts of changes, used by several of them
 
