@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "server/core/service_impl.h"
 
@@ -66,10 +67,11 @@ void Service::Impl::shake(Peer& peer, const proto::VersionHandshake& hello) {
                      "a client needs an id below 2^56 and a name in [A-Za-z0-9-]");
   }
   if (!peer.admit) return admitted(peer, hello, {hello.client_name, false, ""});
+  std::string known_as = receipts->name(hello.client);
+  if (known_as == hex16(hello.client.value)) known_as.clear();  // nobody has come with it
   // Whoever is asked may have to read a file, or to wait for a lock.
   auto outcome = std::make_shared<Result<Admission>>(fail(Errc::not_enrolled));
-  work([admit = peer.admit, hello, known_as = receipts->name(hello.client),
-        outcome] { *outcome = admit(hello, known_as); },
+  work([admit = peer.admit, hello, known_as, outcome] { *outcome = admit(hello, known_as); },
        [this, who = peer.id, hello, outcome] {
          Peer* waiting = find(who);
          if (waiting == nullptr || waiting->closing) return;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "proto/packet.h"
 
 namespace ebb::server {
 
@@ -20,12 +21,13 @@ struct Command {
   bool repair = false;
   bool verbose = false;
   std::string history_max;  // a size; empty: as the service has it
-  std::string client;       // undo: whose changes
-  std::string since;        // a time
-  std::string host;         // invite: NAME[:PORT] under which clients reach the server
-  std::string subtree;      // invite: the folder that is to be the client's tree
-  std::string expires;      // invite: in 90s, 15m, 2h, 3d
-  std::string name;         // revoke: of the client
+  std::uint32_t packet_max = proto::kPacketMaxEver;
+  std::string client;   // undo: whose changes
+  std::string since;    // a time
+  std::string host;     // invite: NAME[:PORT] under which clients reach the server
+  std::string subtree;  // invite: the folder that is to be the client's tree
+  std::string expires;  // invite: in 90s, 15m, 2h, 3d
+  std::string name;     // revoke: of the client
 };
 
 int serve(const Command& command, std::ostream& out, std::ostream& err);

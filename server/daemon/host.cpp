@@ -31,6 +31,7 @@ Result<std::unique_ptr<Host>> Host::open(asio::io_context& io, HostOptions optio
   how.state_folder = host->options_.state;
   how.read_only = host->options_.read_only;
   how.history_max = host->options_.history_max;
+  how.limits.packet_max = host->options_.packet_max;
   auto service = Service::open(
       {system_clock(), files, *host->depot_, *host->threads_, system_random()}, std::move(how));
   if (!service) return pass(service.error());

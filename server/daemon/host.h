@@ -25,6 +25,7 @@ struct HostOptions {
   bool read_only = false;
   std::uint64_t history_max = 0;  // bytes; 0: as the service has it
   bool watch = true;              // notice what other programs change
+  std::uint32_t packet_max = proto::kPacketMaxEver;
 };
 
 /// All calls on the io_context's thread.

@@ -53,6 +53,10 @@ int run_ebbd(const std::vector<std::string>& arguments, std::ostream& out, std::
       ->add_option("--history-max", command.history_max,
                    "room for what is replaced and deleted (default: a tenth of the filesystem)")
       ->check(check_size);
+  serving
+      ->add_option("--packet-max", command.packet_max,
+                   "bytes of the longest packet that is sent or taken (default: a MiB)")
+      ->check(CLI::Range(proto::kPacketMaxAtFirst, proto::kPacketMaxEver));
   serving->add_flag("--verbose", command.verbose, "say more on stderr");
   auto* showing = app.add_subcommand("status", "say what the server of ROOT is doing");
   add_tree(*showing, command);

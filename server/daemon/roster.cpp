@@ -173,7 +173,12 @@ Result<Admission> Roster::admit(const std::string& key, const std::string& secre
   Json& clients = (*all)["clients"];
   const Json* known = find(clients, "key", key);
   const Json* owner = find(clients, "name", known_as);
-  if (owner != nullptr && (*owner)["key"] != key) {
+  // Also an id that was never enrolled, a Unix socket's: who holds the key of another name has not
+  // made it.
+  const bool not_its_own =
+      owner != nullptr ? (*owner)["key"] != key
+                       : known != nullptr && !known_as.empty() && (*known)["name"] != known_as;
+  if (not_its_own) {
     return stranger(
         fmt::format("this state folder is the client {}'s, which has another key; give another "
                     "with -o state=DIR",

@@ -127,7 +127,7 @@ int serve(const Command& given, std::ostream& out, std::ostream& err) {
   allow_many_files();
 
   asio::io_context io;
-  HostOptions options{command.root, command.state, command.read_only, 0, true};
+  HostOptions options{command.root, command.state, command.read_only, 0, true, command.packet_max};
   if (!command.history_max.empty())
     options.history_max = parse_size(command.history_max).value_or(0);
   auto host = Host::open(io, std::move(options));

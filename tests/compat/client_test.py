@@ -26,7 +26,7 @@ def page_example(title):
 class Case(harness.MountCase):
     """A server over a small tree."""
 
-    packet_max = wire.PACKET_MAX
+    packet_max, agreed = wire.PACKET_MAX, None
 
     def setUp(self):
         super().setUp()
@@ -105,7 +105,7 @@ class ListPullPush(Case):
         film = self.client.list(self.client.list()["folder"].id)["film"]
         self.client.pull(film.id, film.content_version)
         self.assertLessEqual(self.client.packets.longest, min(self.packet_max, wire.DATA_PACKET_MAX))
-        self.assertEqual(self.packet_max, self.client.server.packet_max)
+        self.assertEqual(self.agreed or self.packet_max, self.client.server.packet_max)
 
 
 class Everything(ListPullPush):
@@ -454,11 +454,23 @@ class PlainTcpHeldAt4096(Everything):
         return Client.tcp(*self.ebbd.peer[1], **more)
 
 
+class ServerHeldAt4096(Everything):
+    agreed = 4096
+
+    def serve(self):
+        self.ebbd = self.server(self.root, options=["--packet-max", 4096])
+
+    def new_client(self, **more):
+        return Client.unix(self.ebbd.peer[1], **more)
+
+
 @unittest.skipUnless(tls.openssl(), "no openssl command to make a key with")
 class Tls(ListPullPush):
     def serve(self):
         self.listen = f"127.0.0.1:{harness.free_port()}"
-        ebbd = self.daemon([harness.BIN / "ebbd", "serve", self.root, "--listen", self.listen], "ebbd")
+        self.socket = self.dir / "socket"
+        ebbd = self.daemon([harness.BIN / "ebbd", "serve", self.root, "--listen", self.listen, "--listen", f"unix:{self.socket}"],
+                           "ebbd")
         until(lambda: "serving" in ebbd.text(), "ebbd listens")
         self.link = tls.Link(self.expect_run("ebbd", "invite", self.root).strip())
         self.key = tls.make_key(self.dir / "python")
@@ -472,6 +484,16 @@ class Tls(ListPullPush):
         with self.refused("not_enrolled"):
             self.connect(key=tls.make_key(self.dir / "thief"))
 
+    def test_an_id_of_the_unix_socket_is_nobody_elses(self):
+        """Whose receipts an enrolled client may ask for, and let the server forget: its own."""
+        Client.unix(self.socket, client=77, name="local").close()
+        with self.refused("not_enrolled"):
+            self.connect(proof=b"", client=77)
+        self.connect(proof=b"", client=78)
+        # A machine that has changed from the socket to TLS goes on under its own name.
+        Client.unix(self.socket, client=79).close()
+        self.connect(proof=b"", client=79)
+
     def test_another_server_key_is_not_spoken_to(self):
         self.link.fingerprint = "0" * 64
         with self.assertRaises(tls.OtherKey):
@@ -480,7 +502,8 @@ class Tls(ListPullPush):
 
 def load_tests(loader, _tests, _pattern):
     """The classes that have a transport."""
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (UnixSocket, PlainTcpHeldAt4096, Tls))
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) 
+                              for case in (UnixSocket, PlainTcpHeldAt4096, ServerHeldAt4096, Tls))
 
 
 if __name__ == "__main__":

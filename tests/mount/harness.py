@@ -29,6 +29,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EBB_BIN_DIR", TOP / "build/release/bin"))
 # For every mount, so that the whole suite can be run with an option.
 MOUNT_OPTIONS = os.environ.get("EBB_MOUNT_OPTIONS", "").split()
+SERVE_OPTIONS = os.environ.get("EBB_SERVE_OPTIONS", "").split()  # for every server, likewise
 SKIPPED = 77
 MIB = 1 << 20
 LIMIT_S = 30          # for one condition
@@ -129,7 +130,7 @@ class Server:
         self.daemon = None
 
     def start(self):
-        command = [BIN / "ebbd", "serve", self.root, "--listen", self.listen, *self.options]
+        command = [BIN / "ebbd", "serve", self.root, "--listen", self.listen, *self.options, *SERVE_OPTIONS]
         self.daemon = self.case.daemon(command, self.name)
         until(self.answers, f"{self.name} listens on {self.listen}")
         return self

@@ -189,6 +189,24 @@ class TwoClients(harness.MountCase):
         self.assertEqual("edited by b\n", (self.b / "shared/text").read_text())
 
 
+class HeldAt4096(harness.MountCase):
+    def test_a_server_that_takes_small_packets_only_serves_all_the_same(self):
+        root = self.folder("root")
+        server = self.server(root, options=["--packet-max", 4096])
+        a, b = self.mount(server, name="a", delay=0), self.mount(server, name="b", delay=0)
+        content = harness.noise(3 * MIB + 5, "held")
+        (a / "film").write_bytes(content)
+        os.setxattr(a / "film", "user.note", b"n" * 30_000)
+        for number in range(300):
+            (a / f"{number:03}{'name' * 50}").write_text(str(number))
+        self.expect_run("ebb", "wait", a.path)
+        until(lambda: (b / "film").exists() and len(os.listdir(b.path)) == 301, "the other has heard of all", GENEROUS_S)
+        self.assertEqual(content, (b / "film").read_bytes())
+        self.assertEqual(b"n" * 30_000, os.getxattr(b / "film", "user.note"))
+        self.assertEqual("299", (b / f"299{'name' * 50}").read_text())
+        self.assertEqual(content, (root / "film").read_bytes())
+
+
 class Remount(harness.MountCase):
     def test_what_changed_while_a_client_was_away_is_there_when_it_is_back(self):
         root = self.folder("root")
