@@ -26,15 +26,31 @@ class NoKernel final : public fusefs::KernelCaches {
   void name_changed(NodeId, const std::string&) override {}
 };
 
+std::unique_ptr<Client> open_client(Clock& clock, FileIo& io, Random& random, NoKernel& kernel) {
+  fusefs::ClientOptions options;
+  options.state_folder = "/state";
+  options.host_name = "fuzz";
+  auto opened = Client::open({clock, io, random, kernel, [] {}}, options);
+  CHECK(opened.has_value());
+  return std::move(*opened);
+}
+
+/// A disk with a state folder on it: making one anew would cost most of an execution.
+std::unique_ptr<test::FakeFileIo> disk_with_state() {
+  static const auto made = [] {
+    auto disk = std::make_unique<test::FakeFileIo>();
+    test::SetClock clock;
+    test::CountingRandom random;
+    NoKernel kernel;
+    open_client(clock, *disk, random, kernel);
+    return disk;
+  }();
+  return made->clone();
+}
+
 class World {
  public:
-  World() {
-    fusefs::ClientOptions options;
-    options.state_folder = "/state";
-    options.host_name = "fuzz";
-    auto opened = Client::open({clock_, io_, random_, kernel_, [] {}}, options);
-    CHECK(opened.has_value());
-    client_ = std::move(*opened);
+  World() : io_(disk_with_state()), client_(open_client(clock_, *io_, random_, kernel_)) {
     connect();
   }
 
@@ -129,7 +145,7 @@ class World {
   }
 
   test::SetClock clock_;
-  test::FakeFileIo io_;
+  std::unique_ptr<test::FakeFileIo> io_;
   test::CountingRandom random_;
   NoKernel kernel_;
   std::unique_ptr<Client> client_;

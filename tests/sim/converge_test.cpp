@@ -36,8 +36,9 @@ constexpr std::uint64_t kFoundFaults[] = {
     13329,  // a folder made on both sides, in one that was moved
 };
 
-void run_seed(std::uint64_t seed, bool trace, Simulation::Counts& total) {
-  Simulation simulation(seed, trace);
+void run_seed(std::uint64_t seed, bool trace, Simulation::Counts& total,
+              Confined confined = Confined::no) {
+  Simulation simulation(seed, trace, confined);
   simulation.run();
   const auto counts = simulation.counts();
   total.actions += counts.actions;
@@ -70,6 +71,25 @@ TEST(Converge, AllAgreeInTheEndAndNothingThatWasFsyncedIsLost) {
       static_cast<unsigned long long>(total.actions), static_cast<unsigned long long>(total.cuts),
       static_cast<unsigned long long>(total.kills), static_cast<unsigned long long>(total.copies),
       took.count());
+}
+
+/// The other client works in the folder and around it, and moves things in and out.
+///
+///   EBB_CONFINED=N   so many seeds (60), from EBB_FIRST on
+TEST(Converge, AClientOfASubtreeAgreesWithTheServerOnItAndHasNothingElse) {
+  const std::uint64_t only = number_of("EBB_SEED", 0);
+  const std::uint64_t first = only != 0 ? only : number_of("EBB_FIRST", 1);
+  const std::uint64_t count = only != 0 ? 1 : number_of("EBB_CONFINED", 60);
+  log_open(only != 0 ? LogLevel::debug : LogLevel::off, "");
+  Simulation::Counts total;
+  for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) {
+    SCOPED_TRACE("EBB_SEED=" + std::to_string(seed));
+    run_seed(seed, only != 0, total, Confined::yes);
+  }
+  std::fprintf(stderr, "%llu actions, %llu links cut, %llu faults\n",
+               static_cast<unsigned long long>(total.actions),
+               static_cast<unsigned long long>(total.cuts),
+               static_cast<unsigned long long>(total.kills));
 }
 
 TEST(Converge, SeedsThatFoundAFaultFindItNoMore) {

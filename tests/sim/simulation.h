@@ -13,6 +13,8 @@ namespace ebb::test {
 inline constexpr std::size_t kClients = 2;
 inline constexpr int kActions = 60;
 
+enum class Confined : bool { no, yes };
+
 /// A content that shows by itself where it comes from: a token, then bytes that follow from it.
 inline std::string content_of(std::uint64_t token, std::size_t size) {
   std::string text = "<" + std::to_string(token) + ":" + std::to_string(size) + ">";
@@ -27,8 +29,10 @@ inline std::string content_of(std::uint64_t token, std::size_t size) {
 
 class Simulation {
  public:
-  Simulation(std::uint64_t seed, bool trace)
+  /// Confined: the second client was enrolled with the folder d as its tree.
+  Simulation(std::uint64_t seed, bool trace, Confined confined = Confined::no)
       : trace_(trace),
+        confined_(confined == Confined::yes),
         power_(seed % 3 == 0),
         alone_(seed % 5 == 1),
         short_log_(seed % 7 == 2),
@@ -45,6 +49,7 @@ class Simulation {
     world_.depot.write("d/x", made(content_of(1, 300)));
     world_.depot.write("y", made(content_of(2, 200'000)));
     told_ = made_;
+    if (confined_) confine(world_.machine(1));
     for (std::size_t i = 0; i < kClients; ++i) {
       world_.machine(i).options.delay = std::chrono::seconds(world_.roll(3));
       ASSERT_TRUE(world_.start_client(i)) << world_.last_error;
@@ -69,6 +74,12 @@ class Simulation {
   }
 
  private:
+  static void confine(Machine& machine) {
+    machine.admit = [](const proto::VersionHandshake& hello, const std::string&) {
+      return Result<server::Admission>({hello.client_name, false, "d"});
+    };
+  }
+
   // ---- what happens
 
   void act() {
@@ -84,7 +95,7 @@ class Simulation {
     if (what < 59) return remove(i, some_path());
     if (what < 61) return rename_folder(i);
     if (what < 68) return note("mkdir", i, world_.make_folder(i, some_folder()));
-    if (what < 70) return note("rmdir", i, world_.remove_folder(i, some_folder()));
+    if (what < 70) return remove_folder(i, some_folder());
     if (what < 73) return note("drop", i, world_.set_status(i, some_path(), "remote"));
     // What was changed and is local for a while meets what the server has: the user's own doing.
     if (what < 77 && alone_) return;
@@ -219,8 +230,15 @@ class Simulation {
     static const char* const kTo[] = {"d", "e", "d/f", "g", "e/f", "g/d", "d/e"};
     const auto from = some_folder();
     const std::string to = kTo[world_.roll(7)];
-    if (from != to) note("rename folder " + from + " " + to, i, world_.rename(i, from, to));
+    if (from == to || (i == 0 && is_home(from))) return;
+    note("rename folder " + from + " " + to, i, world_.rename(i, from, to));
   }
+  void remove_folder(std::size_t i, const std::string& path) {
+    if (i == 0 && is_home(path)) return;
+    note("rmdir", i, world_.remove_folder(i, path));
+  }
+  /// It stays where it is: without it the confined client has no tree.
+  bool is_home(const std::string& path) const { return confined_ && path == "d"; }
 
   void remove(std::size_t i, const std::string& path) {
     gives_up(i, path);
@@ -334,7 +352,7 @@ class Simulation {
     for (const auto& text : world_.depot.history_contents()) on_server_.insert(text);
     for (const auto& [path, text] : server) on_server_.insert(text);
     auto everything = on_server_;
-    for (std::size_t i = 0; i < kClients; ++i) compare_client(i, server, everything);
+    for (std::size_t i = 0; i < kClients; ++i) compare_client(i, seen_by(i, server), everything);
     for (const auto& text : kept_) {
       if (given_up_.count(text) != 0) continue;
       EXPECT_TRUE(everything.count(text) != 0) << "lost: " << text.substr(0, 20);
@@ -348,6 +366,18 @@ class Simulation {
       ++counts_.copies;
       EXPECT_FALSE(alone_) << "alone, and in conflict with itself: " << path;
     }
+  }
+
+  std::string home_of(std::size_t i) const { return confined_ && i == 1 ? "d/" : ""; }
+  /// What of the server's tree is a client's, by its own paths.
+  std::map<std::string, std::string> seen_by(std::size_t i,
+                                             const std::map<std::string, std::string>& server) {
+    const std::string home = home_of(i);
+    std::map<std::string, std::string> out;
+    for (const auto& [path, text] : server) {
+      if (path.starts_with(home)) out.emplace(path.substr(home.size()), text);
+    }
+    return out;
   }
 
   void compare_client(std::size_t i, const std::map<std::string, std::string>& server,
@@ -375,7 +405,7 @@ class Simulation {
   }
   void compare_attributes(std::size_t i, const std::string& path, const Hands::Shown& shown) {
     if (shown.content.starts_with("-> ")) return;
-    const auto there = world_.depot.facts_of(path);
+    const auto there = world_.depot.facts_of(home_of(i) + path);
     ASSERT_TRUE(there);
     EXPECT_EQ(there->attributes.mode, shown.mode) << "client " << i << ": mode of " << path;
     const auto xattrs = unpack_xattrs(there->attributes.xattrs);
@@ -396,6 +426,7 @@ class Simulation {
   }
 
   bool trace_;
+  bool confined_;
   bool power_;
   bool alone_;      // only one user works: nothing can be in conflict
   bool short_log_;  // the server forgets its changes at once: who was away compares

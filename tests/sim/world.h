@@ -62,6 +62,7 @@ struct Machine {
   fusefs::KernelFiles* files = nullptr;
   Executor* executor = nullptr;
   fusefs::ClientOptions options;
+  server::Admit admit;  // who asks whether it may come in; none: it may
   std::unique_ptr<Client> client;
   std::optional<server::PeerId> peer;
   bool plugged = true;
@@ -70,7 +71,8 @@ struct Machine {
 
 class World {
  public:
-  /// Most do all they can; one in four, on either side, is held at small packets and nothing that came later.
+  /// Most do all they can; one in four, on either side, is held at small packets and nothing that
+  /// came later.
   static proto::Limits limits_of(std::uint64_t seed) {
     proto::Limits limits;
     limits.packing = proto::Packing::always;
@@ -267,7 +269,7 @@ class World {
         m.client->link_down({std::make_error_code(std::errc::connection_refused), "no way"});
         return true;
       }
-      m.peer = service->connected("sim");
+      m.peer = service->connected("sim", m.admit);
       m.client->link_up();
       return true;
     }

@@ -165,6 +165,50 @@ TEST_F(DeltaTest, who_cannot_pushes_the_whole_and_the_other_pulls_what_it_lacks)
   EXPECT_LT(down, 2 * kChunkMost);
 }
 
+TEST_F(DeltaTest, a_client_of_a_subtree_has_them_too_and_none_from_what_it_may_not_see) {
+  world = std::make_unique<Hands>(kAllCan, 2);
+  ASSERT_TRUE(world->start_client(0)) << world->last_error;
+  const std::string secret = noise(kSize, 2);
+  ASSERT_TRUE(world->make_folder(0, "home"));
+  ASSERT_TRUE(world->write(0, "home/big", content));
+  ASSERT_TRUE(world->write(0, "secret", secret));
+  world->pass(std::chrono::seconds(20));
+  world->machine(1).admit = [](const VersionHandshake& hello, const std::string&) {
+    return Result<server::Admission>({hello.client_name, false, "home"});
+  };
+  ASSERT_TRUE(world->start_client(1)) << world->last_error;
+  ASSERT_TRUE(world->run_until_quiet());
+  ASSERT_EQ(content, world->read(1, "big").value_or("unread"));
+  ASSERT_TRUE(world->run_until_quiet());
+  std::uint64_t in = 0, out = 0;
+  const auto since = [&] {
+    ASSERT_TRUE(world->run_until_quiet());
+    for (const auto& peer : world->service->status().peers) {
+      if (peer.id != *world->machine(1).peer) continue;
+      in = peer.bytes_in - std::exchange(up_before, peer.bytes_in);
+      out = peer.bytes_out - std::exchange(down_before, peer.bytes_out);
+    }
+  };
+  since();
+  ASSERT_TRUE(world->append(0, "home/big", "and more", true));
+  since();
+  EXPECT_LT(out, 2 * kChunkMost);
+  EXPECT_EQ(content + "and more", world->read(1, "big").value_or("unread"));
+  ASSERT_TRUE(world->append(1, "big", "and even more", true));
+  since();
+  EXPECT_LT(in, 2 * kChunkMost);
+  EXPECT_EQ(content + "and moreand even more", world->depot.content("home/big"));
+  ASSERT_TRUE(world->read(1, "big"));
+  ASSERT_TRUE(world->write(1, "copy", content));
+  since();
+  EXPECT_LT(in, 2 * kChunkMost);
+  ASSERT_TRUE(world->read(1, "big"));
+  ASSERT_TRUE(world->write(1, "guessed", secret));
+  since();
+  EXPECT_GT(in, kSize);
+  EXPECT_EQ(secret, world->depot.content("home/guessed"));
+}
+
 TEST_F(DeltaTest, broken_connections_at_any_byte_leave_the_old_or_the_new) {
   for (std::uint64_t round = 0; round < 12; ++round) {
     SCOPED_TRACE(round);
