@@ -168,7 +168,8 @@ TEST_F(DeltaTest, who_cannot_pushes_the_whole_and_the_other_pulls_what_it_lacks)
 TEST_F(DeltaTest, a_client_of_a_subtree_has_them_too_and_none_from_what_it_may_not_see) {
   world = std::make_unique<Hands>(kAllCan, 2);
   ASSERT_TRUE(world->start_client(0)) << world->last_error;
-  const std::string secret = noise(kSize, 2);
+  const std::string twice = content + "and more" + "and even more";
+  const std::string secret = noise(twice.size(), 2);
   ASSERT_TRUE(world->make_folder(0, "home"));
   ASSERT_TRUE(world->write(0, "home/big", content));
   ASSERT_TRUE(world->write(0, "secret", secret));
@@ -197,9 +198,9 @@ TEST_F(DeltaTest, a_client_of_a_subtree_has_them_too_and_none_from_what_it_may_n
   ASSERT_TRUE(world->append(1, "big", "and even more", true));
   since();
   EXPECT_LT(in, 2 * kChunkMost);
-  EXPECT_EQ(content + "and moreand even more", world->depot.content("home/big"));
+  EXPECT_EQ(twice, world->depot.content("home/big"));
   ASSERT_TRUE(world->read(1, "big"));
-  ASSERT_TRUE(world->write(1, "copy", content));
+  ASSERT_TRUE(world->write(1, "copy", twice));
   since();
   EXPECT_LT(in, 2 * kChunkMost);
   ASSERT_TRUE(world->read(1, "big"));
