@@ -241,6 +241,8 @@ void Pulls::began(Lock& lock, const SessionPtr& session, const proto::FileSyncIn
   const bool dirty = node && node->has(store::kContentDirty);
   const bool other = init.content_version != session->version;
   if (other || (init.size != content->size && !dirty)) {
+    log_debug("pull {}: version {}, {} bytes here, {} there", session->id,
+              init.content_version.value, content->size, init.size);
     return failed(session, proto::Errc::moved_on, {});
   }
   RangeSet expected;
@@ -374,9 +376,9 @@ void Pulls::version_is_gone(const SessionPtr& session) {
   content->retry_at = core_.now() + kRetryFirst;
   const auto node = core_.tree->node(content->node);
   // Nothing of it was ever here: who has it open may as well get the newer one, when the word has
-  // come.
+  // come.  What has lost its name as well gets no newer one.
   const bool untouched = content->number == 0 && !content->file && !content->opening;
-  if (untouched) {
+  if (untouched && node && node->links != 0) {
     for (const auto& reader : content->readers) want_now(content, reader.range);
     return;
   }

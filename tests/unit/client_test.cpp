@@ -470,6 +470,28 @@ TEST_F(ClientTest, AHandleOnAVersionThatIsGoneIsStaleAndNeverAMixture) {
   EXPECT_EQ(world.read(0, "big").value_or("?"), "other");
 }
 
+TEST_F(ClientTest, AHandleOnAFileThatAnotherTookThePlaceOfBeforeAnyOfItCameIsStaleAtOnce) {
+  world.service->watch_outside();
+  ASSERT_TRUE(world.list(0, kRootNode));
+  ASSERT_TRUE(world.read(0, "docs/a"));
+  const auto node = world.find(0, "big");
+  ASSERT_TRUE(node);
+  auto opened = world.ask<fusefs::OpenFile>(
+      [&](auto reply) { world.client().open(*node, O_RDONLY, std::move(reply)); });
+  ASSERT_TRUE(opened);
+  world.depot.move("docs/a", "big");
+  world.service->look_outside();
+  ASSERT_TRUE(world.run_until_quiet());
+  const Time before = world.clock.now();
+  const auto piece = world.ask<fusefs::Piece>(
+      [&](auto reply) { world.client().read(opened->handle, 0, 4096, std::move(reply)); });
+  ASSERT_FALSE(piece);
+  EXPECT_EQ(errno_value(piece.error()), ESTALE);
+  EXPECT_LT(world.clock.now() - before, std::chrono::seconds(2));
+  world.client().release(opened->handle);
+  EXPECT_EQ(world.read(0, "big").value_or("?"), "hello");
+}
+
 TEST_F(ClientTest, AReadWithoutAnAnswerTimesOutAndCanBeInterrupted) {
   const auto node = world.find(0, "big");
   ASSERT_TRUE(node);
