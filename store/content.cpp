@@ -8,13 +8,17 @@
 #include <fmt/format.h>
 
 namespace ebb::store {
-namespace {
 
-/// A content file whose first sync() makes its name durable, too: bytes without a name are lost.
+/// A content file whose first sync() makes its name and its folder's durable, too: bytes without a
+/// name are lost.
 class ContentFile final : public File {
  public:
-  ContentFile(FileIo& io, std::string folder, std::unique_ptr<File> file)
-      : io_(io), folder_(std::move(folder)), file_(std::move(file)) {}
+  ContentFile(const ContentFolder& content, std::string folder, std::unique_ptr<File> file)
+      : io_(content.io_),
+        top_(content.folder_),
+        folders_(content.folders_),
+        folder_(std::move(folder)),
+        file_(std::move(file)) {}
 
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override {
     return file_->read_at(offset, out);
@@ -35,6 +39,7 @@ class ContentFile final : public File {
     if (auto r = file_->sync(); !r) return r;
     if (name_synced_) return {};
     if (auto r = io_.sync_folder(folder_); !r) return r;
+    if (auto r = sync_folders(); !r) return r;
     name_synced_ = true;
     return {};
   }
@@ -42,11 +47,23 @@ class ContentFile final : public File {
   int fd() const override { return file_->fd(); }
 
  private:
+  Result<> sync_folders() {
+    std::lock_guard lock(folders_->mutex);
+    if (folders_->durable) return {};
+    if (auto r = io_.sync_folder(top_); !r) return r;
+    folders_->durable = true;
+    return {};
+  }
+
   FileIo& io_;
+  const std::string top_;
+  const std::shared_ptr<ContentFolder::Folders> folders_;
   const std::string folder_;
   const std::unique_ptr<File> file_;
   std::atomic<bool> name_synced_{false};
 };
+
+namespace {
 
 /// 256 folders, so that none grows too large.
 std::string folder_name(std::uint64_t number) {
@@ -71,9 +88,7 @@ Result<std::unique_ptr<File>> ContentFolder::create(std::uint64_t number, std::u
   const auto folder = folder_ + "/" + folder_name(number);
   auto file = io_.open(path(number), OpenMode::create_new);
   if (!file && is_errno(file.error(), ENOENT)) {
-    if (auto r = io_.make_folder(folder); !r) return pass(r.error());
-    // The folder's own name; only once in the life of a store for each of them.
-    if (auto r = io_.sync_folder(folder_); !r) return pass(r.error());
+    if (auto r = make_folder(folder); !r) return pass(r.error());
     file = io_.open(path(number), OpenMode::create_new);
   }
   if (!file) return file;
@@ -83,14 +98,20 @@ Result<std::unique_ptr<File>> ContentFolder::create(std::uint64_t number, std::u
       return pass(r.error());
     }
   }
-  return std::make_unique<ContentFile>(io_, folder, std::move(*file));
+  return std::make_unique<ContentFile>(*this, folder, std::move(*file));
+}
+
+Result<> ContentFolder::make_folder(const std::string& folder) {
+  std::lock_guard lock(folders_->mutex);
+  folders_->durable = false;
+  return io_.make_folder(folder);
 }
 
 Result<std::unique_ptr<File>> ContentFolder::open(std::uint64_t number) {
   auto file = io_.open(path(number), OpenMode::write);
   if (!file) return file;
   const auto folder = folder_ + "/" + folder_name(number);
-  return std::make_unique<ContentFile>(io_, folder, std::move(*file));
+  return std::make_unique<ContentFile>(*this, folder, std::move(*file));
 }
 
 Result<> ContentFolder::remove(std::uint64_t number) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ namespace ebb::store {
 /// Any thread.
 class ContentFolder {
  public:
-  ContentFolder(FileIo& io, std::string folder) : io_(io), folder_(std::move(folder)) {}
+  ContentFolder(FileIo& io, std::string folder)
+      : io_(io), folder_(std::move(folder)), folders_(std::make_shared<Folders>()) {}
 
   /// Makes an empty file of that size (a hole).  EEXIST when the number is taken.
   Result<std::unique_ptr<File>> create(std::uint64_t number, std::uint64_t size);
@@ -31,8 +33,17 @@ class ContentFolder {
   Result<std::vector<std::uint64_t>> list();
 
  private:
+  friend class ContentFile;
+  /// Whether the names of the folders are on disk; who makes one or makes them durable holds the lock.
+  struct Folders {
+    std::mutex mutex;
+    bool durable = false;
+  };
+  Result<> make_folder(const std::string& folder);
+
   FileIo& io_;
   std::string folder_;
+  std::shared_ptr<Folders> folders_;
 };
 
 /// Which ranges of a partial content are here, in two sets: `settled` is durable and believed always;

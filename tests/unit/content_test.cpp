@@ -42,6 +42,25 @@ TEST(Content, WhatWasSyncedSurvivesAPowerLossWithItsName) {
   EXPECT_EQ(as_text(io.content(content.path(7))), "synced");
 }
 
+TEST(Content, MakingAFileSyncsNothingAndSyncingTheFirstSyncsTheFolders) {
+  test::FakeFileIo io;
+  std::size_t synced = 0;
+  io.watch([&](std::uint64_t, const std::string& what) {
+    synced += what == "sync_folder content" ? 1 : 0;
+  });
+  ContentFolder content(io, "content");
+  auto first = content.create(1, 0);
+  auto second = content.create(2, 0);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(synced, 0u);
+  ASSERT_TRUE((*first)->sync());
+  ASSERT_TRUE((*second)->sync());
+  EXPECT_EQ(synced, 1u) << "both folders were there";
+  auto third = content.create(3, 0);
+  ASSERT_TRUE(third && (*third)->sync());
+  EXPECT_EQ(synced, 2u);
+}
+
 TEST(Content, AFullDiskLeavesNoFileBehind) {
   test::FakeFileIo io;
   ContentFolder content(io, "content");
