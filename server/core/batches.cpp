@@ -320,12 +320,16 @@ void Service::Impl::start_batch() {
   if (batch.empty()) return;
   batch_running = true;
   ++batches_begun;
+  const auto changes = [this](NodeId folder) {
+    changed_in[folder] = batches_begun;
+    not_current(folder);
+  };
   for (const auto& mutation : batch) {
     for (const auto folder : {mutation->intent.folder, mutation->intent.from_folder}) {
-      if (folder) changed_in[folder] = batches_begun;
+      if (folder) changes(folder);
     }
     if (auto names = store->names_of(mutation->intent.entry)) {
-      for (const auto& name : *names) changed_in[name.folder] = batches_begun;
+      for (const auto& name : *names) changes(name.folder);
     }
   }
   auto outcome = std::make_shared<Result<>>();

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -194,6 +195,25 @@ std::string filesystem_id(int fd) {
   struct statfs facts {};
   ::fstatfs(fd, &facts);
   return {reinterpret_cast<const char*>(&facts.f_fsid), sizeof facts.f_fsid};
+}
+
+bool is_local_filesystem(int fd) {
+  struct statfs facts {};
+  if (::fstatfs(fd, &facts) != 0) return false;
+  constexpr std::uint32_t kBcachefs = 0xca451a4e;
+  constexpr std::uint32_t kZfs = 0x2fc12fc1;
+  switch (static_cast<std::uint32_t>(facts.f_type)) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+    case kBcachefs:
+    case kZfs:
+      return true;
+    default:
+      return false;
+  }
 }
 
 Result<Facts> facts_of(const Fd& fd, const std::string& filesystem, bool with_attributes,

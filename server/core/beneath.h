@@ -35,6 +35,9 @@ Result<Fd> open_beneath(int folder, const std::string& path, int flags);
 /// What makes two handles of two filesystems differ: the filesystem's UUID, or the like.
 std::string filesystem_id(int fd);
 
+/// Of a kind that only this machine's kernel writes to, so that it notices every change.
+bool is_local_filesystem(int fd);
+
 /// Facts of what an O_PATH descriptor stands for.  `with_attributes`: xattrs and a symlink's
 /// target, too. proto::Errc::not_regular for what is not served; EXDEV, unless `mounted`, for the
 /// root of another filesystem.

@@ -147,7 +147,8 @@ struct Noticed {
 };
 struct Notices {
   std::vector<Noticed> changed;
-  bool all = false;  // and more than could be noted
+  std::vector<std::uint64_t> unwatched;  // tags of folders that are watched no more
+  bool all = false;                      // and more than could be noted
 };
 
 class Depot {
@@ -213,8 +214,11 @@ class Depot {
   /// What happens to names of the folder is noticed from now on, under this tag; again for the same
   /// folder: no error.
   virtual Result<> watch(const FolderRef& folder, std::uint64_t tag) = 0;
-  /// Since the last call.  Does not block.
+  /// Since the last call, everything that was done before this one.  Does not block.
   virtual Notices take_notices() = 0;
+  /// Whether nothing is done to a watched folder's names without a notice.  Not so where other
+  /// machines write.
+  virtual bool notices_all() const = 0;
   /// Readable when there are notices; -1: nobody can wait for them.
   virtual int notices_fd() const = 0;
 

@@ -43,6 +43,7 @@ Result<std::unique_ptr<DirectoryDepot>> DirectoryDepot::open(const std::string& 
   depot->root_ = Fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!depot->root_) return fail_errno(errno, root);
   depot->filesystem_ = filesystem_id(depot->root_.get());
+  depot->local_ = is_local_filesystem(depot->root_.get());
   auto own = make_folder(depot->root_.get(), kOwnFolder);
   if (!own) return fail(own.error().code, root + "/" + kOwnFolder);
   auto staging = make_folder(own->get(), "tmp");

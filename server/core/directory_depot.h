@@ -59,6 +59,7 @@ class DirectoryDepot final : public Depot {
 
   Result<> watch(const FolderRef& folder, std::uint64_t tag) override;
   Notices take_notices() override { return watch_.take(); }
+  bool notices_all() const override { return local_; }
   int notices_fd() const override { return watch_.fd(); }
 
   Result<> sync_staged() override;
@@ -97,6 +98,7 @@ class DirectoryDepot final : public Depot {
   Fd staging_;
   Fd history_;
   bool exchanges_ = true;
+  bool local_ = false;  // only this machine writes to the filesystem
   DirectoryWatch watch_;
 
   mutable std::mutex unsynced_mutex_;

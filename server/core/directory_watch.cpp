@@ -34,7 +34,11 @@ void DirectoryWatch::note(int watch, std::uint32_t what, const char* name, Notic
   }
   const auto it = tags_.find(watch);
   if (it == tags_.end()) return;
-  if ((what & IN_IGNORED) != 0) return void(tags_.erase(it));
+  if ((what & IN_IGNORED) != 0) {
+    notices.unwatched.push_back(it->second);
+    tags_.erase(it);
+    return;
+  }
   if (name == nullptr) return;  // of the folder itself: its own folder tells that
   notices.changed.push_back({it->second, name, what == IN_MODIFY});
 }
@@ -52,6 +56,7 @@ Notices DirectoryWatch::take() {
       at += static_cast<ssize_t>(sizeof *event + event->len);
     }
   }
+  notices.all = notices.all || notices.changed.size() >= kTakenMax;
   return notices;
 }
 

@@ -38,7 +38,22 @@ void Service::Impl::refresh(NodeId folder, std::function<void(Result<>)> then) {
   read_folder(folder);
 }
 
+void Service::Impl::bring_up_to_date(NodeId folder, std::function<void(Result<>)> then) {
+  if (watching_outside) look_outside();
+  if (current.count(folder) != 0) return then({});
+  refresh(folder, std::move(then));
+}
+
+/// Everything of a folder that was read is in the record now.
+void Service::Impl::note_current(NodeId folder) {
+  if (!watching_outside || !seams.depot.notices_all()) return;
+  look_outside();
+  const Reading& reading = readings.at(folder);
+  if (reading.watched && !reading.noticed) current.insert(folder);
+}
+
 void Service::Impl::read_folder(NodeId folder) {
+  readings[folder].noticed = false;
   auto where = std::make_shared<Result<FolderRef>>(tree->folder(folder));
   struct Outcome {
     Result<std::unique_ptr<Reconciliation>> read = fail_errno(ENOENT, "");
@@ -55,8 +70,11 @@ void Service::Impl::read_folder(NodeId folder) {
                                    std::make_unique<Reconciliation>(folder, std::move(*read)))
                              : pass(read.error());
       },
-      [this, folder, outcome, since = batches_ended] {
+      [this, folder, outcome, since = batches_ended, watch = watching_outside] {
         if (outcome->read && !outcome->watched) not_watched(outcome->watched.error());
+        const bool watched = watch && outcome->watched.has_value();
+        if (const auto it = readings.find(folder); it != readings.end())
+          it->second.watched = watched;
         folder_was_read(folder, since, std::move(outcome->read));
       });
 }
@@ -84,12 +102,17 @@ void Service::Impl::folder_was_read(NodeId folder, std::uint64_t since,
       return work(
           [] {}, [this, folder, since, rest] { folder_was_read(folder, since, std::move(*rest)); });
     }
+    if (all) note_current(folder);
     if (!all) outcome = pass(all.error());
   }
   if (looking) read_meanwhile.insert(folder);
   auto waiting = std::move(it->second.waiting);
   it->second.waiting = std::move(it->second.next);
   it->second.next.clear();
+  // Nothing has changed since they asked.
+  if (current.count(folder) != 0) {
+    for (auto& then : std::exchange(it->second.waiting, {})) waiting.push_back(std::move(then));
+  }
   if (it->second.waiting.empty()) {
     readings.erase(it);
   } else {
@@ -188,7 +211,7 @@ void Service::Impl::read_ahead(PeerId who, const std::shared_ptr<Listing>& listi
     auto& item = listing->items[i];
     if (item.state != State::waiting) continue;
     item.state = State::reading;
-    refresh(item.folder, [this, who, listing, folder = item.folder](Result<> ok) {
+    bring_up_to_date(item.folder, [this, who, listing, folder = item.folder](Result<> ok) {
       for (auto& waiting : listing->items) {
         if (waiting.folder != folder || waiting.state != State::reading) continue;
         waiting.state = ok ? State::ready : State::failed;

@@ -49,13 +49,23 @@ void Service::Impl::watch_outside() {
 void Service::Impl::look_outside() {
   const Time now = seams.clock.now();
   const Notices notices = seams.depot.take_notices();
+  for (const auto tag : notices.unwatched) not_current(NodeId{tag});
   for (const auto& one : notices.changed) {
+    not_current(NodeId{one.folder});
     due_outside(NodeId{one.folder}, one.name, now + (one.being_written ? kWritten : kQuiet));
   }
   if (notices.all) {
     log_info("more has changed than the kernel could tell: every listed folder is read again");
+    current.clear();
+    for (auto& [folder, reading] : readings) reading.noticed = true;
     look_at_all();
   }
+}
+
+/// What the record has of the folder's names may be behind the disk.
+void Service::Impl::not_current(NodeId folder) {
+  current.erase(folder);
+  if (const auto it = readings.find(folder); it != readings.end()) it->second.noticed = true;
 }
 
 void Service::Impl::due_outside(NodeId folder, const std::string& name, Time at) {
@@ -182,6 +192,7 @@ Time Service::Impl::outside_deadline() const {
 
 void Service::Impl::stop_watching() {
   watching_outside = false;
+  current.clear();
   scan_again = false;
   to_scan.clear();
   due.clear();

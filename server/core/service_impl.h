@@ -17,6 +17,7 @@
 #include <memory>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "proto/chunker.h"
 #include "proto/session_hash.h"
@@ -341,7 +342,10 @@ struct Service::Impl {
   /// Reads the folder and takes into the record what is different; `then` gets an error when it is
   /// no more.
   void refresh(NodeId folder, std::function<void(Result<>)> then);
+  /// The same, from the record where a change on the disk would have been noticed: then at once.
+  void bring_up_to_date(NodeId folder, std::function<void(Result<>)> then);
   void read_folder(NodeId folder);
+  void note_current(NodeId folder);
   void folder_was_read(NodeId folder, std::uint64_t since,
                        Result<std::unique_ptr<Reconciliation>> read);
   Result<bool> take_in(Reconciliation& read);
@@ -352,6 +356,7 @@ struct Service::Impl {
   void watch_outside();
   void stop_watching();
   void look_outside();
+  void not_current(NodeId folder);
   void due_outside(NodeId folder, const std::string& name, Time at);
   void look_at_due();
   void looked_at(std::vector<LookedAt> names, std::uint64_t since);
@@ -554,8 +559,12 @@ struct Service::Impl {
     std::vector<std::function<void(Result<>)>> waiting;  // for the read under way
     std::vector<std::function<void(Result<>)>> next;     // came after it began
     bool behind_batch = false;                           // waits for the batch to end
+    bool watched = false;                                // before it began
+    bool noticed = false;                                // something was done meanwhile
   };
   std::map<NodeId, Reading> readings;
+  // Folders that were read while they were watched, and nothing was done to their names since.
+  std::unordered_set<NodeId> current;
 };
 
 /// What a client is told of an error.

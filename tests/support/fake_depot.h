@@ -107,6 +107,7 @@ class FakeDepot final : public server::Depot {
                                         const proto::Attributes& attributes) override;
   Result<> watch(const server::FolderRef& folder, std::uint64_t tag) override;
   server::Notices take_notices() override;
+  bool notices_all() const override { return true; }
   int notices_fd() const override { return -1; }
   Result<> sync_staged() override;
   Result<> sync_folder(const server::FolderRef& folder) override;

@@ -133,6 +133,34 @@ TEST_F(OutsideTest, more_than_the_kernel_can_tell_is_looked_for_everywhere) {
   EXPECT_EQ(changes().size(), 2u);
 }
 
+TEST_F(OutsideTest, a_folder_to_which_nothing_was_done_is_listed_without_its_disk) {
+  (void)peer->list(kRootEntry);
+  const auto calls = world.depot.calls();
+  EXPECT_EQ(peer->list(kRootEntry).size(), 2u);
+  EXPECT_EQ(world.depot.calls(), calls);
+}
+
+TEST_F(OutsideTest, a_list_has_what_was_done_a_moment_ago_and_nobody_was_told_of) {
+  (void)peer->list(kRootEntry);
+  world.depot.write("file", "longer than the content before");
+  world.depot.write("fresh", "x");
+  EXPECT_EQ(peer->list(kRootEntry).at("file").size, 30u);
+  world.depot.erase("fresh");
+  EXPECT_EQ(peer->list(kRootEntry).count("fresh"), 0u);
+  world.depot.overflow_notices();
+  world.depot.erase("folder/inner");
+  EXPECT_EQ(peer->list(root.at("folder").id).size(), 0u);
+}
+
+TEST_F(OutsideTest, a_list_has_what_was_pushed_and_then_changed_by_another_program) {
+  (void)peer->list(kRootEntry);
+  const auto pushed = peer->push(peer->init_over(root.at("file"), 6), "pushed");
+  ASSERT_EQ(pushed.code, Errc::ok);
+  EXPECT_EQ(peer->list(kRootEntry).at("file").size, 6u);
+  world.depot.write("file", "by another");
+  EXPECT_EQ(peer->list(kRootEntry).at("file").size, 10u);
+}
+
 TEST_F(OutsideTest, what_happened_while_no_server_ran_is_told_after_its_start) {
   world.stop();
   peer.reset();
