@@ -130,7 +130,7 @@ void Contents::replaced(NodeId node) {
   fail_readers(content, fail_errno(ESTALE, "the server has a newer version of this file"));
 }
 
-Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
+Result<> Contents::open_file(Lock& lock, const ContentPtr& content, bool writes) {
   core_.moved.wait(lock, [&] { return !content->opening; });
   content->used = ++uses_;
   if (content->file) return {};
@@ -172,10 +172,10 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   core_.moved.notify_all();
   // A power cut may have taken the record that the number was given, and left the file.
   const bool left_behind = !file && make && is_errno(file.error(), EEXIST);
-  if (left_behind && !content->detached) return open_file(lock, content);
+  if (left_behind && !content->detached) return open_file(lock, content, writes);
   if (!file && !make && is_errno(file.error(), ENOENT) && !content->detached) {
     if (auto done = lost(content); !done) return done;
-    return open_file(lock, content);
+    return open_file(lock, content, writes);
   }
   if (!file) return pass(as_errno(file.error()));
   if (content->detached) {
@@ -186,12 +186,14 @@ Result<> Contents::open_file(Lock& lock, const ContentPtr& content) {
   if (++opened_ > core_.options.open_files_max) close_some();
   if (!make) return {};
   content->new_file = true;
-  if (auto done = core_.tree->set_content(content->node, number); !done) {
+  const bool marks = writes && !content->write_marked;
+  if (auto done = core_.tree->set_content(content->node, number, marks); !done) {
     content->file.reset();
     core_.garbage.add(number);
     return done;
   }
   content->number = number;
+  content->write_marked = content->write_marked || marks;
   return {};
 }
 
@@ -271,7 +273,7 @@ Result<std::size_t> Contents::write(Lock& lock, const ContentPtr& content, std::
   if (bytes.empty()) return std::size_t{0};
   if (auto room = room_for(bytes.size()); !room) return pass(room.error());
   if (auto done = wait_for_fewer_parts(lock, content); !done) return pass(done.error());
-  if (auto done = open_file(lock, content); !done) return pass(done.error());
+  if (auto done = open_file(lock, content, true); !done) return pass(done.error());
   const std::shared_ptr<File> file = content->file;
   if (auto done = prepare_write(lock, content); !done) return pass(as_errno(done.error()));
   // Where an append goes is known when no other write can move the end.
@@ -322,14 +324,14 @@ Result<> Contents::record_written(const ContentPtr& content, Range range, std::u
     if (auto done = record_here(content); !done) return done;
     mark_unsettled(content);
   }
-  // Once it is pushed it is clean, and a power cut must not leave a clean file without its bytes.
-  if (content->whole && !content->is_volatile && new_size != 0) {
-    if (auto done = core_.tree->set_here(content->node, {}, true, false); !done) return done;
-    content->is_volatile = true;
-  }
   answer_readers(content);
   restamp(content);
-  return core_.tree->content_written(content->node, content->size);
+  const bool in_doubt = content->whole && !content->is_volatile && new_size != 0;
+  if (!in_doubt) return core_.tree->content_written(content->node, content->size);
+  // Once it is pushed it is clean, and a power cut must not leave a clean file without its bytes.
+  auto done = core_.tree->content_written_whole(content->node, content->size);
+  content->is_volatile = done.has_value();
+  return done;
 }
 
 Result<> Contents::record_again(const ContentPtr& content) {

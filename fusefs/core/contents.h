@@ -39,7 +39,8 @@ class Contents {
 
   /// Opens or makes the file.  Where it turns out to be lost, what was here is here no more: who relies
   /// on that looks again.
-  Result<> open_file(Lock& lock, const ContentPtr& content);
+  /// `writes`: one that is made gets its writer's mark with its number, which needs no sync.
+  Result<> open_file(Lock& lock, const ContentPtr& content, bool writes = false);
   Result<std::size_t> write(Lock& lock, const ContentPtr& content, std::uint64_t offset,
                             ByteView bytes, bool append);
   Result<> set_size(Lock& lock, const ContentPtr& content, std::uint64_t size);

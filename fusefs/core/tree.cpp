@@ -11,6 +11,9 @@
 
 namespace ebb::fusefs {
 
+/// Names of a list that one transaction takes.
+constexpr std::size_t kListedAtOnce = 4096;
+
 using store::Name;
 using store::Node;
 using store::Table;
@@ -280,16 +283,24 @@ Result<> Tree::empty_content(NodeId id) {
   return impl_->change([&](Edit& edit) { fusefs::empty_content(edit, id); });
 }
 
-Result<> Tree::set_content(NodeId id, std::uint64_t number) {
+Result<> Tree::set_content(NodeId id, std::uint64_t number, bool open_for_write) {
   return impl_->change([&](Edit& edit) {
     const auto former = edit.node(id).content;
     if (former != 0 && former != number) edit.effects.contents_to_remove.push_back(former);
     edit.change(id, [&](Node& n) { n.content = number; });
+    if (open_for_write) fusefs::set_open_for_write(edit, id, true);
   });
 }
 
 Result<> Tree::content_written(NodeId id, std::uint64_t size, std::optional<WallNs> mtime) {
   return impl_->change([&](Edit& edit) { fusefs::content_written(edit, id, size, mtime); });
+}
+
+Result<> Tree::content_written_whole(NodeId id, std::uint64_t size) {
+  return impl_->change([&](Edit& edit) {
+    fusefs::set_here(edit, id, {}, true, false);
+    fusefs::content_written(edit, id, size);
+  });
 }
 
 Result<> Tree::set_here(NodeId id, ByteView extents, bool whole, bool settled) {
@@ -371,8 +382,21 @@ Result<bool> Tree::names_wait(NodeId id) const {
 
 Result<> Tree::listed_by_server(NodeId folder, const std::vector<proto::NamedEntry>& entries,
                                 bool settles) {
-  return impl_->change(
-      [&](Edit& edit) { fusefs::listed_by_server(edit, folder, entries, settles); });
+  // In slices, for a transaction is bounded.  One that breaks off leaves names that are true, and
+  // the folder as one that is still to be listed.
+  std::span<const proto::NamedEntry> rest(entries);
+  do {
+    const auto slice = rest.first(std::min(rest.size(), kListedAtOnce));
+    rest = rest.subspan(slice.size());
+    const auto done = impl_->change([&](Edit& edit) {
+      const bool goes_on = names_listed(edit, folder, slice);
+      if (goes_on && rest.empty()) all_names_listed(edit, folder, entries, settles);
+      return goes_on;
+    });
+    if (!done) return pass(done.error());
+    if (!*done) return {};
+  } while (!rest.empty());
+  return {};
 }
 
 Result<> Tree::changed_by_server(const proto::Change& change) {

@@ -152,10 +152,13 @@ class Tree {
   // ---- content, as the content layer reports it
   /// A number for a new content file, never used before.
   std::uint64_t new_content_number();
-  Result<> set_content(NodeId id, std::uint64_t number);
+  /// `open_for_write`: and a writer has it in hand.
+  Result<> set_content(NodeId id, std::uint64_t number, bool open_for_write = false);
   /// An application wrote or cut: new size and mtime, dirty, remote becomes sync, into the queue.
   /// `mtime`: of a file that was written without us.
   Result<> content_written(NodeId id, std::uint64_t size, std::optional<WallNs> mtime = {});
+  /// The same, and what is here, all of it, is in doubt after a power cut.
+  Result<> content_written_whole(NodeId id, std::uint64_t size);
   /// The same where it was cut to nothing and has no file any more.
   Result<> empty_content(NodeId id);
   /// What is here.  `whole` turns remote into sync; `settled`: none of it is doubtful any more.

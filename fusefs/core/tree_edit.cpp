@@ -243,7 +243,7 @@ void Edit::drop_expired_limbo() {
 // ---- the end of a change
 
 void Edit::finish() {
-  for (std::size_t i = 0; i < touched_.size(); ++i) settle(touched_[i]);
+  while (settled_ < touched_.size()) settle(touched_[settled_++]);
   need(txn_.commit());
   for (const auto& action : afterwards) action();
   for (const auto id : kept_) core.limbo.push_back({id, now()});
@@ -255,7 +255,7 @@ void Edit::finish() {
 void Edit::settle(NodeId id) {
   auto record = find(id);
   if (!record) return;
-  if (id != kRootNode && names(id).empty()) return lose(id, *record);
+  if (id != kRootNode && record->links == 0 && names(id).empty()) return lose(id, *record);
   if (record->has(store::kOrphan)) {
     change(id, [](Node& n) { n.set(store::kOrphan, false); });
     erase_cell(Table::orphans, 0, id.index());

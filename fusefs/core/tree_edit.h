@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -168,7 +169,10 @@ class Edit {
   void set_entry(NodeId id, EntryId entry);
 
   /// The node is looked at when the change is complete: into the queue, out of it, dropped.
-  void touch(NodeId id) { touched_.push_back(id); }
+  void touch(NodeId id) {
+    const bool again = touched_.size() > settled_ && touched_.back() == id;
+    if (!again) touched_.push_back(id);
+  }
   /// The same, and it was changed here now.
   void changed(NodeId id);
   void put_queued(const Queued& queued);
@@ -209,6 +213,7 @@ class Edit {
 
   store::Transaction txn_;
   std::vector<NodeId> touched_;
+  std::size_t settled_ = 0;  // of them
   std::set<NodeId> changed_;
   std::set<NodeId> kept_;  // in limbo from now on
   std::unordered_map<NodeId, bool> keeps_;
@@ -325,7 +330,11 @@ void set_here(Edit& edit, NodeId id, ByteView extents, bool whole, bool settled)
 bool content_lost(Edit& edit, NodeId id);
 void set_open_for_write(Edit& edit, NodeId id, bool on);
 
-void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
+/// Some of the names that the server has in the folder.  False: it was merged with the folder of
+/// its name that is shown, and that one is listed next.
+bool names_listed(Edit& edit, NodeId folder, std::span<const proto::NamedEntry> entries);
+/// There are no others.
+void all_names_listed(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
                       bool settles);
 void changed_by_server(Edit& edit, const proto::Change& change);
 void entry_from_server(Edit& edit, const proto::Entry& entry);

@@ -1,7 +1,7 @@
 // The server's side: listings, changes of the watch, fresh words on entries.
 #include <algorithm>
 #include <cerrno>
-#include <map>
+#include <unordered_map>
 
 #include "fusefs/core/queue_records.h"
 #include "fusefs/core/tree_edit.h"
@@ -437,19 +437,24 @@ void doubt_folders(Edit& edit, NodeId folder) {
 
 }  // namespace
 
-void listed_by_server(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
-                      bool settles) {
+bool names_listed(Edit& edit, NodeId folder, std::span<const proto::NamedEntry> entries) {
   edit.drop_expired_limbo();
   if (!edit.node(folder).is_folder()) refuse(ENOTDIR);
-  std::map<std::string_view, EntryId> listed;
   for (const auto& [name, entry] : entries) {
     check_name(name);
-    listed.emplace(name, entry.id);
     if (is_unanswered(edit, folder, name, entry.id)) continue;
     name_set(edit, folder, name, entry);
-    // It was merged with the folder of its name that is shown; that one is listed next.
-    if (edit.names(folder).empty() && folder != kRootNode) return;
+    const bool shown = folder == kRootNode || edit.node(folder).links != 0;
+    if (!shown && edit.names(folder).empty()) return false;
   }
+  return true;
+}
+
+void all_names_listed(Edit& edit, NodeId folder, const std::vector<proto::NamedEntry>& entries,
+                      bool settles) {
+  std::unordered_map<std::string_view, EntryId> listed;
+  listed.reserve(entries.size());
+  for (const auto& [name, entry] : entries) listed.emplace(name, entry.id);
   for (const auto& name : edit.names_in(folder)) {
     if (!name.server || never_pushed(edit, name.server)) continue;
     const auto it = listed.find(name.text);

@@ -52,6 +52,28 @@ class SynclessTree : public Tree {
   }
 };
 
+TEST_F(Tree, AListThatBreaksOffHalfWayIsNone) {
+  const auto entry = w.server.make(kRootEntry, "many", Kind::folder);
+  constexpr std::size_t kNames = 5000;  // more than one transaction takes
+  for (std::size_t i = 0; i < kNames; ++i) {
+    w.server.make(entry, "n" + std::to_string(i), Kind::file);
+  }
+  w.hear();
+  const auto folder = w.at("many");
+  auto bad = w.server.list(entry);
+  bad.push_back({"no/name", bad.back().entry});
+  w.reopen();
+  EXPECT_FALSE(w.tree().listed_by_server(folder, bad));
+  EXPECT_FALSE(*w.tree().listed(folder));
+  w.reopen();
+  w.server.remove(entry, "n0");
+  w.list(folder);
+  EXPECT_TRUE(*w.tree().listed(folder));
+  EXPECT_FALSE(w.shown("many/n0"));
+  EXPECT_TRUE(w.shown("many/n" + std::to_string(kNames - 1)));
+  EXPECT_EQ(w.differences(), "");
+}
+
 TEST_F(Tree, WhatIsMadeIsPushedParentsFirst) {
   w.folder("a");
   w.file("a/x", "1");
