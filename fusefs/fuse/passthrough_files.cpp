@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <utility>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -97,9 +96,11 @@ void say_without(std::string_view why) {
 void PassthroughFiles::attach(fuse_session* session, const std::string& folder) {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   if (::geteuid() != 0) return say_without("only root may do otherwise");
+  if (!can_be_watched(folder + "/probe")) {
+    return say_without("the filesystem of the state folder does not tell who writes a file");
+  }
   std::lock_guard lock(mutex_);
   device_ = fuse_session_fd(session);
-  untried_ = folder + "/probe";
 #else
   static_cast<void>(session);
   static_cast<void>(folder);
@@ -115,12 +116,6 @@ void PassthroughFiles::detach() {
 int PassthroughFiles::add(const std::string& path) {
   std::lock_guard lock(mutex_);
   if (device_ < 0) return 0;
-  const std::string probe = std::exchange(untried_, {});
-  if (!probe.empty() && !can_be_watched(probe)) {
-    device_ = -1;
-    say_without("the filesystem of the state folder does not tell who writes a file");
-    return 0;
-  }
   // For reading: a descriptor for writing would stay with the kernel and be in the way of leases.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0) return 0;

@@ -13,7 +13,7 @@ namespace ebb::fusefs {
 /// files.  Where one is missing, before attach() and after detach(), add() says 0.
 class PassthroughFiles final : public KernelFiles {
  public:
-  /// `folder` is where the files will lie.
+  /// `folder` is where the files will lie; one is made there and tried.
   void attach(fuse_session* session, const std::string& folder);
   void detach();
 
@@ -24,8 +24,7 @@ class PassthroughFiles final : public KernelFiles {
 
  private:
   std::mutex mutex_;
-  int device_ = -1;      // guarded by mutex_
-  std::string untried_;  // guarded by mutex_; a path for trying the filesystem at the first add()
+  int device_ = -1;  // guarded by mutex_
 };
 
 }  // namespace ebb::fusefs
