@@ -23,10 +23,10 @@ Result<Body> decode_as(ByteView bytes) {
 /// Tries the variant's alternatives from I on: a type number stands in its message, nowhere else.
 template <std::size_t I = 0>
 Result<Body> decode_from(Type type, ByteView bytes) {
-  if constexpr (I == std::variant_size_v<Body>) {
+  if constexpr (I == std::variant_size_v<AnyBody>) {
     return fail(Errc::unknown_type);
   } else {
-    using M = std::variant_alternative_t<I, Body>;
+    using M = std::variant_alternative_t<I, AnyBody>;
     if (type == M::type) return decode_as<M>(bytes);
     return decode_from<I + 1>(type, bytes);
   }
@@ -34,10 +34,17 @@ Result<Body> decode_from(Type type, ByteView bytes) {
 
 template <std::size_t... I>
 bool known_among(Type type, std::index_sequence<I...>) {
-  return ((type == std::variant_alternative_t<I, Body>::type) || ...);
+  return ((type == std::variant_alternative_t<I, AnyBody>::type) || ...);
 }
 
 }  // namespace
+
+Body::Body() = default;
+Body::Body(const Body&) = default;
+Body::Body(Body&&) noexcept = default;
+Body& Body::operator=(const Body&) = default;
+Body& Body::operator=(Body&&) noexcept = default;
+Body::~Body() = default;
 
 Type type_of(const Body& body) {
   return std::visit([](const auto& m) { return m.type; }, body);
@@ -45,7 +52,7 @@ Type type_of(const Body& body) {
 
 bool known(Type type) {
   return type == Type::file_sync_packed ||
-         known_among(type, std::make_index_sequence<std::variant_size_v<Body>>());
+         known_among(type, std::make_index_sequence<std::variant_size_v<AnyBody>>());
 }
 
 Result<Bytes> try_encode(const Body& body) {

@@ -534,7 +534,7 @@ struct FileSyncDelta {
 
 // ---- all of them
 
-using Body =
+using AnyBody =
     std::variant<ErrorMessage, Ping, Pong, VersionHandshake, VersionHandshakeResponse, FileSyncInit,
                  FileSyncInitResponse, FileSyncData, FileSyncCheckHash, FileSyncCheckHashResponse,
                  FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
@@ -542,6 +542,18 @@ using Body =
                  HistoryPage, Restore, RestoreResponse, Fsmap, FsmapResponse, FsmapHashes,
                  FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse,
                  Chunks, ChunkList, FileSyncDelta>;
+
+/// Its copies, moves and ends are many branches; they are compiled once, in messages.cpp.
+struct Body : AnyBody {
+  using AnyBody::AnyBody;
+  using AnyBody::operator=;
+  Body();
+  Body(const Body&);
+  Body(Body&&) noexcept;
+  Body& operator=(const Body&);
+  Body& operator=(Body&&) noexcept;
+  ~Body();
+};
 
 struct Message {
   std::uint32_t session = 0;

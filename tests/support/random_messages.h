@@ -312,16 +312,16 @@ inline void randomize(RandomBits& r, CompareResponse& m) {
 /// The variant's alternative `index` with random fields.
 template <std::size_t I = 0>
 Body random_body(RandomBits& random, std::size_t index) {
-  if constexpr (I + 1 < std::variant_size_v<Body>) {
+  if constexpr (I + 1 < std::variant_size_v<AnyBody>) {
     if (index != I) return random_body<I + 1>(random, index);
   }
-  std::variant_alternative_t<I, Body> message;
+  std::variant_alternative_t<I, AnyBody> message;
   randomize(random, message);
   return message;
 }
 
 inline Body random_body(RandomBits& random) {
-  return random_body(random, random() % std::variant_size_v<Body>);
+  return random_body(random, random() % std::variant_size_v<AnyBody>);
 }
 
 }  // namespace ebb::proto

@@ -11,7 +11,7 @@
 namespace ebb::proto {
 namespace {
 
-constexpr std::size_t kKinds = std::variant_size_v<Body>;
+constexpr std::size_t kKinds = std::variant_size_v<AnyBody>;
 
 Errc code_of(const Result<Body>& result) {
   if (result) return Errc::ok;
