@@ -540,8 +540,8 @@ using AnyBody =
                  FileSyncFinish, Pull, Cancel, List, ListPage, Mutate, MutateResponse, Watch,
                  WatchResponse, Change, Stat, StatResponse, StatFs, StatFsResponse, History,
                  HistoryPage, Restore, RestoreResponse, Fsmap, FsmapResponse, FsmapHashes,
-                 FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse,
-                 Chunks, ChunkList, FileSyncDelta>;
+                 FsmapHashesPage, FsmapFile, FsmapPath, Compare, CompareResponse, Chunks, ChunkList,
+                 FileSyncDelta>;
 
 /// Its copies, moves and ends are many branches; they are compiled once, in messages.cpp.
 struct Body : AnyBody {
