@@ -120,7 +120,7 @@ bool sound(const NodeRecord& record) {
   return static_cast<std::uint8_t>(kind_of(record)) < kKinds &&
          record.status <= static_cast<std::uint8_t>(Status::syncmore) &&
          (record.bits & kPinBits) <= static_cast<std::uint8_t>(Pin::automatic) &&
-         record.reserved == 0;
+         generation_of(record) <= kGenerationMax && record.reserved == 0;
 }
 
 }  // namespace
@@ -169,12 +169,12 @@ Result<std::uint64_t> Nodes::take_index(NodeRecord& record) {
   return index;
 }
 
-Result<NodeId> Nodes::make(Kind kind) {
+Result<NodeId> Nodes::make(Kind kind, std::uint32_t least_generation) {
   CHECK(kind != Kind::none);
   NodeRecord record{};
   auto index = take_index(record);
   if (!index) return pass(index.error());
-  const auto generation = generation_of(record);
+  const auto generation = std::max(generation_of(record), least_generation);
   record.kind_generation = packed(kind, generation);
   const auto id = NodeId::make(*index, generation);
   if (auto r = write(id, record); !r) return pass(r.error());

@@ -22,7 +22,7 @@ class Nodes {
   Result<NodeRecord> record(NodeId id) const;
   Result<Node> get(NodeId id) const;
 
-  Result<NodeId> make(Kind kind);
+  Result<NodeId> make(Kind kind, std::uint32_t least_generation = 0);
   /// All but links, parent and parent_cookie.
   Result<> put(NodeId id, const Node& node);
   Result<> write(NodeId id, const NodeRecord& record);

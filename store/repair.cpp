@@ -88,15 +88,12 @@ class Rebuild {
     return t.commit();
   }
 
-  /// Records are used in order, and one that is dropped and made again has the next generation.
+  /// Records are used in order.  One that was free is dropped again, and has the next generation
+  /// then.
   Result<> make_node(Transaction& t, Salvage::Slot& slot) {
     const auto kind = slot.node ? slot.node->kind : Kind::file;
-    auto id = t.make_node(kind);
-    const auto wanted = std::max(slot.id.generation(), slot.node ? 0u : 1u) - (slot.node ? 0u : 1u);
-    while (id && id->index() == slot.id.index() && id->generation() < wanted) {
-      if (auto r = t.drop_node(*id); !r) return r;
-      id = t.make_node(kind);
-    }
+    const auto generation = slot.id.generation();
+    auto id = t.make_node(kind, slot.node || generation == 0 ? generation : generation - 1);
     if (!id) return pass(id.error());
     if (id->index() != slot.id.index()) return fail(Errc::corrupt, "records out of order");
     slot.id = *id;

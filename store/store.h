@@ -68,7 +68,8 @@ class Transaction {
   Transaction& operator=(const Transaction&) = delete;
 
   /// A new record, zero but for its kind, with no name yet.
-  Result<NodeId> make_node(Kind kind);
+  /// Its generation is the next of its record and at least `generation`, which who rebuilds a store asks for.
+  Result<NodeId> make_node(Kind kind, std::uint32_t generation = 0);
   /// Writes the record.  links, parent and parent_cookie are bind()'s and are taken from the store, not from
   /// `node`.
   Result<> put(NodeId id, const Node& node);

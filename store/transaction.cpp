@@ -92,9 +92,9 @@ Transaction::~Transaction() {
   if (open_) store_.impl_->abort();
 }
 
-Result<NodeId> Transaction::make_node(Kind kind) {
+Result<NodeId> Transaction::make_node(Kind kind, std::uint32_t generation) {
   auto& impl = *store_.impl_;
-  return impl.change([&] { return impl.nodes.make(kind); });
+  return impl.change([&] { return impl.nodes.make(kind, generation); });
 }
 
 Result<> Transaction::put(NodeId id, const Node& node) {

@@ -1,4 +1,5 @@
 // A damaged store is rebuilt from what can be read, says what it lost, and keeps the damaged one.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -250,6 +251,22 @@ void expect_repairable(FileIo& io) {
   auto report = check(io, "state/data");
   ASSERT_TRUE(report && report->clean());
   ASSERT_EQ(report->names, 60U);
+}
+
+TEST_F(StoreRepair, ADamagedGenerationMakesNoRepairEndless) {
+  const auto last = (1 + 61 / kNodesInPage) * kPageSize + 61 % kNodesInPage * sizeof(NodeRecord);
+  for (const auto high :
+       {std::byte{0x7e}, std::byte{0xfe}}) {  // one that a record can have, and none
+    auto disk = damaged_disk();
+    auto records = disk->content("state/data/mdt");
+    std::fill_n(records.begin() + last + 1, 3, high);  // above the kind, of the last file
+    disk->set_content("state/data/mdt", records);
+    auto report = repair(*disk, "state/data", true);
+    ASSERT_TRUE(report) << report.error().message();
+    auto sound = check(*disk, "state/data");
+    ASSERT_TRUE(sound && sound->clean());
+    EXPECT_EQ(sound->names, 59U);  // the name of the last one led to another generation
+  }
 }
 
 TEST_F(StoreRepair, ACrashAtAnyInstantOfARepairLeavesAStoreThatIsRepairedOrCanBe) {
