@@ -94,18 +94,14 @@ void say_without(std::string_view why) {
 }  // namespace
 
 void PassthroughFiles::attach(fuse_session* session, const std::string& folder) {
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  constexpr bool kLibfuseCan = FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17);
+  if (!kLibfuseCan) return say_without("libfuse is older than 3.17");
   if (::geteuid() != 0) return say_without("only root may do otherwise");
   if (!can_be_watched(folder + "/probe")) {
     return say_without("the filesystem of the state folder does not tell who writes a file");
   }
   std::lock_guard lock(mutex_);
   device_ = fuse_session_fd(session);
-#else
-  static_cast<void>(session);
-  static_cast<void>(folder);
-  say_without("libfuse is older than 3.17");
-#endif
 }
 
 void PassthroughFiles::detach() {
