@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/folder_lock.h"
+
 namespace ebb::fusefs {
 namespace {
 
@@ -36,20 +38,29 @@ Outcome<std::string> own_folder() {
       places(user).back());
 }
 
+std::string lock_beside(const std::string& link) {
+  return link.substr(0, link.rfind('/')) + "/lock";
+}
+
 }  // namespace
 
 Outcome<Registration> Registration::make(const std::string& device, const std::string& socket) {
   auto folder = own_folder();
   if (!folder) return tl::unexpected(folder.error());
   const std::string link = *folder + "/" + device;
+  const FolderLock lock(lock_beside(link));
   ::unlink(link.c_str());  // of a mount that ended without a word; device numbers are used again
   if (::symlink(socket.c_str(), link.c_str()) != 0)
     return refuse("{}: {}", link, std::strerror(errno));
-  return Registration(link);
+  return Registration(link, socket);
 }
 
+/// A mount that came after this one had gone may have its device number, and its place here.
 Registration::~Registration() {
-  if (!link_.empty()) ::unlink(link_.c_str());
+  if (link_.empty()) return;
+  const FolderLock lock(lock_beside(link_));
+  std::error_code ignored;
+  if (std::filesystem::read_symlink(link_, ignored) == socket_) ::unlink(link_.c_str());
 }
 
 Outcome<std::string> control_of(const Mount& mount) {

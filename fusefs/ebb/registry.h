@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "fusefs/ebb/mounts.h"
 #include "fusefs/ebb/refusal.h"
@@ -17,12 +18,15 @@ class Registration {
  public:
   static Outcome<Registration> make(const std::string& device, const std::string& socket);
   ~Registration();
-  Registration(Registration&& other) noexcept : link_(std::exchange(other.link_, {})) {}
+  Registration(Registration&& other) noexcept
+      : link_(std::exchange(other.link_, {})), socket_(std::move(other.socket_)) {}
   Registration& operator=(Registration&&) = delete;
 
  private:
-  explicit Registration(std::string link) : link_(std::move(link)) {}
+  Registration(std::string link, std::string socket)
+      : link_(std::move(link)), socket_(std::move(socket)) {}
   std::string link_;
+  std::string socket_;
 };
 
 /// The link to a mount's control socket; short enough to connect to.

@@ -1,15 +1,18 @@
 // What the program ebb reads: options, sources, the mount table, names in JSON; and its exit codes.
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "fusefs/ebb/console.h"
 #include "fusefs/ebb/control.h"
 #include "fusefs/ebb/mounts.h"
 #include "fusefs/ebb/options.h"
 #include "fusefs/ebb/program.h"
+#include "fusefs/ebb/registry.h"
 #include "fusefs/ebb/source.h"
 #include "fusefs/ebb/state_folder.h"
 
@@ -20,7 +23,8 @@ TEST(MountOptions, say_what_they_say) {
   MountSettings settings;
   ASSERT_TRUE(parse_mount_options(
       "delay=0.5,root=syncless,hydrate=range,timeout=7,fsync=server,ro,insecure,"
-      "allow_other,list_xattrs,no_passthrough,passthrough=2m,default_permissions,cache=10G,state=/s",
+      "allow_other,list_xattrs,no_passthrough,passthrough=2m,default_permissions,cache=10G,state=/"
+      "s",
       settings));
   EXPECT_EQ(settings.delay, std::chrono::milliseconds(500));
   EXPECT_EQ(settings.root, Status::syncless);
@@ -56,11 +60,28 @@ TEST(MountOptions, the_last_of_ro_and_rw_counts) {
 }
 
 TEST(MountOptions, wrong_ones_are_misuse) {
-  for (const char* wrong :
-       {"no_such", "delay", "delay=", "delay=soon", "delay=-1", "delay=1e9", "delay=nan",
-        "delay=1s", "root=local", "root=remote", "timeout=0", "hydrate=all", "fsync=never",
-        "cache=much", "cache=1X", "state=", "ro=yes", "suid", "dev",
-        "passthrough", "passthrough=all", "passthrough=99999999T"}) {
+  for (const char* wrong : {"no_such",
+                            "delay",
+                            "delay=",
+                            "delay=soon",
+                            "delay=-1",
+                            "delay=1e9",
+                            "delay=nan",
+                            "delay=1s",
+                            "root=local",
+                            "root=remote",
+                            "timeout=0",
+                            "hydrate=all",
+                            "fsync=never",
+                            "cache=much",
+                            "cache=1X",
+                            "state=",
+                            "ro=yes",
+                            "suid",
+                            "dev",
+                            "passthrough",
+                            "passthrough=all",
+                            "passthrough=99999999T"}) {
     MountSettings settings;
     const auto parsed = parse_mount_options(wrong, settings);
     ASSERT_FALSE(parsed) << wrong;
@@ -207,6 +228,20 @@ TEST(Program, a_path_in_no_mount_fails_with_what_to_do) {
   EXPECT_EQ(it.err, "ebb: /: not in an EbbFS mount; `ebb status` alone lists the mounts\n");
   EXPECT_EQ(ran({"status", "/nowhere/at/all"}).code, kFailed);
   EXPECT_EQ(ran({"check", "/nowhere"}).code, kFailed);
+}
+
+// The kernel gives a device number again as soon as a mount has gone, perhaps before its daemon
+// has.
+TEST(Registry, who_ends_late_leaves_the_next_mount_of_its_device_number_alone) {
+  Mount mount;
+  mount.device = "0:" + std::to_string(1'000'000'000 + ::getpid());
+  mount.user = ::getuid();
+  auto former = std::make_unique<Registration>(*Registration::make(mount.device, "/former"));
+  auto next = std::make_unique<Registration>(*Registration::make(mount.device, "/next"));
+  former.reset();
+  EXPECT_TRUE(control_of(mount));
+  next.reset();
+  EXPECT_FALSE(control_of(mount));
 }
 
 }  // namespace
