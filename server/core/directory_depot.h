@@ -71,9 +71,10 @@ class DirectoryDepot final : public Depot {
 
   /// The folder of a spot, checked against its identity.
   Result<Fd> folder_of(const FolderRef& folder) const;
-  /// The entry of a name in an open folder, as O_PATH; a symlink stands for itself.
-  /// Whatever has the name, what is mounted there too.
+  /// Whatever has the name in an open folder, as O_PATH, what is mounted there too; a symlink stands
+  /// for itself.
   static Result<Fd> name_in(const Fd& folder, const std::string& name);
+  /// The same, but EXDEV for what is mounted there.
   Result<Fd> entry_of(const Fd& folder, const std::string& name) const;
   Result<std::unique_ptr<DepotFile>> open_file(const Fd& folder, const std::string& name) const;
   Result<Facts> look(const Fd& folder, const std::string& name, bool with_attributes = true) const;
